@@ -1,0 +1,65 @@
+//! The schema of Trellis, one change a file: lists the migrations; connecting and locking are the caller's.
+//!
+//! A migration is never edited once it is merged. The caller holds an advisory lock around the run, since the migrator
+//! takes none, and sets `lock_timeout` in its connection options for the index builds, which have no transaction to set
+//! it in. A run that gave up on a lock is run again: what was done stays done, and a half-built index is dropped and
+//! built anew.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod index;
+mod transaction;
+
+mod m20261122_000001_create_users;
+mod m20261122_000002_create_workspaces;
+mod m20261122_000003_create_members;
+mod m20261122_000004_create_projects;
+mod m20261122_000005_create_tasks;
+mod m20261122_000006_create_comments;
+mod m20261122_000007_index_users_by_email;
+mod m20261122_000008_index_workspaces_by_slug;
+mod m20261122_000009_index_members_by_workspace;
+mod m20261122_000010_index_members_by_user;
+mod m20261122_000011_index_projects_by_created_at;
+mod m20261122_000012_index_projects_by_name;
+mod m20261122_000013_index_tasks_by_status;
+mod m20261122_000014_index_tasks_by_due_date;
+mod m20261122_000015_index_tasks_by_created_at;
+mod m20261122_000016_index_tasks_by_assignee;
+mod m20261122_000017_index_tasks_by_completed_at;
+mod m20261122_000018_index_comments_by_task;
+mod m20261122_000019_index_comments_by_author;
+
+use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
+
+/// Every migration of Trellis, oldest first; a new one goes to the end.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_create_users::Migration),
+            Box::new(m20261122_000002_create_workspaces::Migration),
+            Box::new(m20261122_000003_create_members::Migration),
+            Box::new(m20261122_000004_create_projects::Migration),
+            Box::new(m20261122_000005_create_tasks::Migration),
+            Box::new(m20261122_000006_create_comments::Migration),
+            Box::new(m20261122_000007_index_users_by_email::Migration),
+            Box::new(m20261122_000008_index_workspaces_by_slug::Migration),
+            Box::new(m20261122_000009_index_members_by_workspace::Migration),
+            Box::new(m20261122_000010_index_members_by_user::Migration),
+            Box::new(m20261122_000011_index_projects_by_created_at::Migration),
+            Box::new(m20261122_000012_index_projects_by_name::Migration),
+            Box::new(m20261122_000013_index_tasks_by_status::Migration),
+            Box::new(m20261122_000014_index_tasks_by_due_date::Migration),
+            Box::new(m20261122_000015_index_tasks_by_created_at::Migration),
+            Box::new(m20261122_000016_index_tasks_by_assignee::Migration),
+            Box::new(m20261122_000017_index_tasks_by_completed_at::Migration),
+            Box::new(m20261122_000018_index_comments_by_task::Migration),
+            Box::new(m20261122_000019_index_comments_by_author::Migration),
+        ]
+    }
+}

@@ -1,0 +1,1 @@
+//! Trellis: a GraphQL server for project management, on PostgreSQL.

@@ -1,1 +1,6 @@
 //! Trellis: a GraphQL server for project management, on PostgreSQL.
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod entities;
+pub mod error;

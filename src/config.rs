@@ -1,0 +1,270 @@
+//! Every setting, its default and why: the only reader of the environment.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// The prefix of Trellis's own environment variables: an unknown one stops the start, since it is a typing mistake.
+const PREFIX: &str = "TRELLIS_";
+
+/// A GraphQL server for project management, on PostgreSQL.
+///
+/// Without DATABASE_URL it runs its own PostgreSQL, a primary and a streaming replica, in the data directory, and
+/// fills it with a small demo. Each setting can be given as an option or as the environment variable named beside it.
+#[derive(Debug, Parser)]
+#[command(name = "trellis", version, max_term_width = 120, propagate_version = true)]
+pub struct Arguments {
+    /// What to do; to serve, when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Every setting.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What the binary can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Answers GraphQL over HTTP until it is stopped with Ctrl-C or SIGTERM. This is the default.
+    Serve,
+    /// Brings the database's schema up, takes it down, or says where it stands.
+    Migrate {
+        /// What to do.
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// Fills an empty database with the demo: 3 workspaces, 10 people, 300 tasks. Does nothing where there are users.
+    Seed,
+    /// Prints the GraphQL schema.
+    Schema {
+        /// Compares it with ./schema.graphql instead, and fails where they differ.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Prints a bearer token for a user, signed with the configured secret.
+    Token {
+        /// The user's e-mail address.
+        #[arg(long, value_name = "ADDRESS")]
+        email: String,
+        /// How long the token is valid, in hours.
+        #[arg(long, default_value_t = 24 * 30, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
+        hours: u32,
+    },
+    /// Runs only the private PostgreSQL of the data directory, for psql and other tools, until Ctrl-C.
+    Cluster {
+        /// Not durable; ends when standard input closes, and deletes the data directory then. For tests.
+        #[arg(long)]
+        temporary: bool,
+    },
+}
+
+/// What to do with the database's schema.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum MigrateAction {
+    /// Applies every pending migration.
+    Up,
+    /// Takes the newest migrations back. Their data is lost.
+    Down {
+        /// How many.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        steps: u32,
+    },
+    /// Lists every migration and whether it is applied.
+    Status,
+}
+
+/// Every setting of the server.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// The directory of the private PostgreSQL and of the signing secret. Not used with --database-url.
+    #[arg(long, env = "TRELLIS_DATA_DIR", default_value = ".trellis", value_name = "DIR", global = true)]
+    pub data_dir: PathBuf,
+
+    /// Where PostgreSQL's programs are (initdb, pg_ctl, …). Found by itself in the usual places.
+    #[arg(long, env = "TRELLIS_POSTGRES_BIN", value_name = "DIR", global = true)]
+    pub postgres_bin: Option<PathBuf>,
+
+    /// The primary to use instead of a private PostgreSQL: postgres://user:password@host:5432/database.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+
+    /// The primary's streaming replicas, separated by commas. Without any, reports read the primary.
+    #[arg(
+        long,
+        env = "REPLICA_URLS",
+        value_name = "URLS",
+        value_delimiter = ',',
+        hide_env_values = true,
+        requires = "database_url",
+        global = true
+    )]
+    pub replica_urls: Vec<String>,
+
+    /// Applies pending migrations at the start. Always so in the private mode.
+    #[arg(long, env = "TRELLIS_MIGRATE", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
+    pub migrate: bool,
+
+    /// The address to serve on. 0.0.0.0:8080 serves every network that the machine is on.
+    #[arg(long, env = "TRELLIS_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS", global = true)]
+    pub listen: SocketAddr,
+
+    /// The secret that signs tokens (HS256), 32 bytes or more. The private mode makes one and keeps it.
+    #[arg(long, env = "TRELLIS_JWT_SECRET", value_name = "SECRET", hide_env_values = true, global = true)]
+    pub jwt_secret: Option<String>,
+
+    /// Whether the header `X-Debug: sql` shows a request's statements. On in the private mode, otherwise off: names
+    /// and counts of statements tell a stranger how large the data is.
+    #[arg(long, env = "TRELLIS_DEBUG_SQL", value_name = "BOOL", global = true)]
+    pub debug_sql: Option<bool>,
+
+    /// What is logged, as in `info` or `warn,trellis=debug`. `debug` and below slow the server down.
+    #[arg(long, env = "TRELLIS_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    pub log: String,
+
+    /// Writes the log as JSON, one object a line.
+    #[arg(long, env = "TRELLIS_LOG_JSON", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
+    pub log_json: bool,
+
+    /// Connections and their timeouts.
+    #[command(flatten)]
+    pub pools: PoolSettings,
+
+    /// What one request may ask for.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// How many connections each pool has, and how long anything may take.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database connections")]
+pub struct PoolSettings {
+    /// Connections to the primary. Too few: requests queue. Too many: the database's cores are shared by too many
+    /// statements at once, and each is slower. 2 x cores + disks of the database host is the rule.
+    #[arg(long, env = "TRELLIS_PRIMARY_CONNECTIONS", default_value_t = default_connections(), value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub primary_connections: u32,
+
+    /// Connections to each replica, and to the primary for reports where no replica serves them. They are capped apart
+    /// from the others, so that a dashboard cannot starve the rest.
+    #[arg(long, env = "TRELLIS_REPORT_CONNECTIONS", default_value_t = default_connections(), value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub report_connections: u32,
+
+    /// Milliseconds to wait for a free connection before OVERLOADED.
+    #[arg(long, env = "TRELLIS_ACQUIRE_TIMEOUT_MS", default_value_t = 1_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=60_000), global = true)]
+    pub acquire_timeout_ms: u64,
+
+    /// Milliseconds that one statement on the primary may take.
+    #[arg(long, env = "TRELLIS_STATEMENT_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
+    pub statement_timeout_ms: u64,
+
+    /// Milliseconds that one statement of a report may take.
+    #[arg(long, env = "TRELLIS_REPORT_TIMEOUT_MS", default_value_t = 15_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
+    pub report_timeout_ms: u64,
+
+    /// Milliseconds that a replica may be behind and still serve reports; past that the primary does.
+    #[arg(long, env = "TRELLIS_MAX_STALENESS_MS", default_value_t = 30_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(500..=86_400_000), global = true)]
+    pub max_staleness_ms: u64,
+}
+
+/// What one request may ask for. `server { limits }` shows these to clients.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits of a request")]
+pub struct Limits {
+    /// How deep the fields of a document may nest.
+    #[arg(long, env = "TRELLIS_MAX_DEPTH", default_value_t = 12, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64), global = true)]
+    pub max_depth: u16,
+
+    /// How many fields an answer may hold at most: a connection counts its page times what is selected in it.
+    #[arg(long, env = "TRELLIS_MAX_COMPLEXITY", default_value_t = 5_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
+    pub max_complexity: u32,
+
+    /// How many aliases a document may hold.
+    #[arg(long, env = "TRELLIS_MAX_ALIASES", default_value_t = 30, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=10_000), global = true)]
+    pub max_aliases: u16,
+
+    /// How many root fields an operation may select.
+    #[arg(long, env = "TRELLIS_MAX_ROOT_FIELDS", default_value_t = 10, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
+    pub max_root_fields: u16,
+
+    /// How many bytes a document may have; the request's body may have four times as many.
+    #[arg(long, env = "TRELLIS_MAX_DOCUMENT_BYTES", default_value_t = 32_768, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1_024..=1_048_576), global = true)]
+    pub max_document_bytes: u32,
+
+    /// Milliseconds after which a request is answered with TIMEOUT.
+    #[arg(long, env = "TRELLIS_REQUEST_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
+        value_parser = clap::value_parser!(u32).range(1..=600_000), global = true)]
+    pub request_timeout_ms: u32,
+}
+
+/// 2 x cores + disks, with one disk: what this machine's PostgreSQL can work on at once.
+fn default_connections() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(2 * cores + 1).unwrap_or(u32::MAX).min(100)
+}
+
+impl Arguments {
+    /// Reads the command line and the environment. Ends the process with a clear line where either is wrong.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the home that the lint points to")]
+    pub fn read() -> Self {
+        if let Some(unknown) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
+            let message = format!(
+                "unknown setting {unknown} in the environment; `trellis --help` lists every setting with its variable\n"
+            );
+            Self::command().error(clap::error::ErrorKind::UnknownArgument, message).exit()
+        }
+        let parsed = Self::from_arg_matches(&Self::command().get_matches());
+        let arguments = parsed.unwrap_or_else(|error| error.exit());
+        if let Err(message) = arguments.settings.check() {
+            Self::command().error(clap::error::ErrorKind::ValueValidation, message).exit()
+        }
+        arguments
+    }
+
+    /// Reads settings from arguments alone, as tests do.
+    ///
+    /// # Errors
+    /// An argument is unknown or has a bad value.
+    pub fn from_words(words: &[&str]) -> Result<Self, clap::Error> {
+        Self::try_parse_from(std::iter::once("trellis").chain(words.iter().copied()))
+    }
+}
+
+impl Settings {
+    /// What no single value shows to be wrong.
+    fn check(&self) -> Result<(), String> {
+        match &self.jwt_secret {
+            Some(secret) if secret.len() < 32 => {
+                Err(format!("TRELLIS_JWT_SECRET has {} bytes; it needs 32 or more\n", secret.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The environment variables of every setting.
+#[must_use]
+pub fn variables() -> Vec<String> {
+    let command = Arguments::command();
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
+    let known = variables();
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .find(|name| name.starts_with(PREFIX) && !known.contains(name))
+}

@@ -1,0 +1,61 @@
+//! What a failed statement means to a client, by SQLSTATE.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+
+use crate::error::Error;
+
+/// Deadlock and serialization failure: nothing was written, and the same transaction may succeed if it is run again.
+const REPEATABLE: [&str; 2] = ["40001", "40P01"];
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
+            return Self::Overloaded;
+        }
+        match sqlstate(&error).as_deref() {
+            // query_canceled by statement_timeout, lock_not_available by lock_timeout
+            Some("57014" | "55P03") => Self::Timeout,
+            Some("57P01" | "57P02" | "57P03" | "53300") => Self::Unavailable(Arc::new(error)),
+            Some(code) if code.starts_with("08") => Self::Unavailable(Arc::new(error)),
+            Some(_) => Self::Internal(Arc::new(error)),
+            None if is_connection(&error) => Self::Unavailable(Arc::new(error)),
+            None => Self::Internal(Arc::new(error)),
+        }
+    }
+}
+
+/// Whether running the same transaction again may succeed.
+pub(super) fn is_repeatable(error: &DbErr) -> bool {
+    sqlstate(error).is_some_and(|code| REPEATABLE.contains(&code.as_str()))
+}
+
+/// The database's own error, where the database answered at all.
+pub(super) fn database_error(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
+    match sqlx_error(error)? {
+        sqlx::Error::Database(error) => Some(error.as_ref()),
+        _ => None,
+    }
+}
+
+fn sqlstate(error: &DbErr) -> Option<String> {
+    database_error(error)?.code().map(std::borrow::Cow::into_owned)
+}
+
+fn is_connection(error: &DbErr) -> bool {
+    matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_))
+        || matches!(
+            sqlx_error(error),
+            Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+        )
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! How old the data of a replica is, as a bound that is always true.
+//!
+//! A position of the primary's log is sampled together with the instant before the question was asked. A replica that
+//! has replayed that position has everything that was committed before that instant. The replica's own view cannot
+//! say this: `now() - pg_last_xact_replay_timestamp()` grows on an idle primary, and the replica does not see log
+//! that has not reached it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
+use tokio::task::JoinHandle;
+
+use super::{Door, Meter, NamedStatement};
+use crate::clock;
+
+/// How often a replica is compared with the primary.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Samples kept of the primary: a replica that is further behind than these reach back counts as down.
+const SAMPLES: usize = 1_000;
+
+/// At least how new the data of an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Everything committed before this instant is in the data.
+    pub as_of: DateTime<Utc>,
+}
+
+impl Freshness {
+    /// Of the primary: as new as can be.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { as_of: clock::now() }
+    }
+
+    /// How long ago that instant is.
+    #[must_use]
+    pub fn lag(self) -> Duration {
+        (clock::now() - self.as_of).to_std().unwrap_or_default()
+    }
+}
+
+/// A replica and the task that watches it.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) door: Arc<Door>,
+    seen: Arc<Mutex<Option<Freshness>>>,
+    watcher: JoinHandle<()>,
+}
+
+impl Replica {
+    /// Starts to watch.
+    pub(super) fn watch(door: Arc<Door>, primary: Arc<Door>) -> Self {
+        let seen = Arc::new(Mutex::new(None));
+        let watcher = tokio::spawn(Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen)).run());
+        Self { door, seen, watcher }
+    }
+
+    /// How old its data is; none where it does not answer.
+    pub(super) fn freshness(&self) -> Option<Freshness> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn close(self) {
+        self.watcher.abort();
+        self.door.close().await;
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+struct Watcher {
+    replica: Arc<Door>,
+    primary: Arc<Door>,
+    seen: Arc<Mutex<Option<Freshness>>>,
+    /// Instants and the primary's position just after them, oldest first.
+    samples: VecDeque<(DateTime<Utc>, i64)>,
+}
+
+impl Watcher {
+    fn new(replica: Arc<Door>, primary: Arc<Door>, seen: Arc<Mutex<Option<Freshness>>>) -> Self {
+        Self { replica, primary, seen, samples: VecDeque::new() }
+    }
+
+    async fn run(mut self) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut answers = None;
+        loop {
+            ticks.tick().await;
+            self.sample().await;
+            let observed = self.observe().await;
+            if answers != Some(observed.is_ok()) {
+                match &observed {
+                    Ok(_) => tracing::info!(replica = self.replica.name(), "the replica answers"),
+                    Err(error) => tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer"),
+                }
+                answers = Some(observed.is_ok());
+            }
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = observed.ok().flatten();
+        }
+    }
+
+    /// Remembers the primary's position; a primary that does not answer leaves the old samples, which stay true.
+    async fn sample(&mut self) {
+        let instant = clock::now();
+        let sql = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
+        if let Ok(position) = position(&self.primary, NamedStatement::new("primary_position", sql, [])).await {
+            self.samples.push_back((instant, position));
+            if self.samples.len() > SAMPLES {
+                self.samples.pop_front();
+            }
+        }
+    }
+
+    /// Asks the replica how far it is, and finds the newest sample that it has reached.
+    async fn observe(&mut self) -> Result<Option<Freshness>, DbErr> {
+        // A server that is not in recovery has no replay position: it is the primary itself, or was promoted.
+        let sql = "SELECT (coalesce(pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn()) - '0/0'::pg_lsn)::bigint";
+        let replayed = position(&self.replica, NamedStatement::new("replica_position", sql, [])).await?;
+        while self.samples.get(1).is_some_and(|(_, position)| *position <= replayed) {
+            self.samples.pop_front();
+        }
+        let reached = self.samples.front().filter(|(_, position)| *position <= replayed);
+        Ok(reached.map(|(as_of, _)| Freshness { as_of: *as_of }))
+    }
+}
+
+async fn position(door: &Door, statement: NamedStatement) -> Result<i64, DbErr> {
+    let rows = door.run(&door.pool, &Meter::default(), statement).await?;
+    let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("no position".to_owned()))?;
+    row.try_get_by_index(0)
+}

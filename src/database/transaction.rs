@@ -1,0 +1,104 @@
+//! One command, one transaction on the primary: committed whole or not at all, and run again after a deadlock.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult, TransactionTrait};
+
+use super::failure::is_repeatable;
+use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
+use crate::error::{Error, Failure};
+
+/// How often a transaction is run that deadlocks or cannot be serialized.
+const ATTEMPTS: u32 = 3;
+
+/// What a mutation does, as plain input. It may run more than once, so it must have no effect outside the transaction.
+pub trait Command: Send + Sync + 'static {
+    /// What was written.
+    type Output: Send + 'static;
+
+    /// Does it.
+    fn run(&self, transaction: &Transaction) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// An open transaction on the primary.
+pub struct Transaction {
+    inner: DatabaseTransaction,
+    door: Arc<Door>,
+    meter: Meter,
+}
+
+impl Transaction {
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// `Refused` where the input violated a constraint of the table, else `Failed`.
+    pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Failure> {
+        self.door.run(&self.inner, &self.meter, statement).await.map_err(|error| match constraint::user_error(&error) {
+            Some(user_error) => Failure::from(user_error),
+            None => Failure::from(Error::from(error)),
+        })
+    }
+}
+
+impl Writer {
+    /// Runs a command in a transaction of its own. The work is done in a task of its own, so a caller that goes away
+    /// in the middle leaves a committed or a rolled-back transaction, never an open one.
+    ///
+    /// # Errors
+    /// `Refused` where the command refused the input, `Failed` where the database did; nothing was written then.
+    pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, Failure> {
+        let writer = self.clone();
+        let task = tokio::spawn(async move {
+            let mut attempt = 1;
+            loop {
+                match writer.attempt(&command).await {
+                    Err(Failure::Failed(Error::Internal(cause))) if attempt < ATTEMPTS && is_repeatable(&cause) => {
+                        tokio::time::sleep(backoff(attempt)).await;
+                        attempt += 1;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        });
+        task.await.unwrap_or_else(|panic| {
+            Err(Error::Internal(Arc::new(DbErr::Custom(format!("the command's task ended: {panic}")))).into())
+        })
+    }
+
+    async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, Failure> {
+        let inner = self.count("begin", self.door.pool.begin()).await?;
+        let transaction = Transaction { inner, door: Arc::clone(&self.door), meter: self.meter.clone() };
+        let outcome = command.run(&transaction).await;
+        match outcome {
+            Ok(output) => {
+                self.count("commit", transaction.inner.commit()).await?;
+                Ok(output)
+            }
+            Err(failure) => {
+                // The connection is useless if even this fails, and the pool finds that out by itself.
+                if let Err(error) = self.count("rollback", transaction.inner.rollback()).await {
+                    tracing::warn!(%error, "a transaction could not be rolled back");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Counts the statements that open and close a transaction like all others.
+    async fn count<T>(&self, name: &'static str, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
+        let started = Instant::now();
+        let result = work.await;
+        let elapsed = started.elapsed();
+        self.meter.record(Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed });
+        result.map_err(Error::from)
+    }
+}
+
+/// Ten to twenty milliseconds for the first attempt and twice as much for each further one: two transactions that
+/// deadlocked must not meet again at once.
+fn backoff(attempt: u32) -> Duration {
+    let jitter_ms = crate::clock::new_id().as_u128() % 10;
+    Duration::from_millis((10 + u64::try_from(jitter_ms).unwrap_or(0)) << (attempt - 1))
+}

@@ -1,0 +1,160 @@
+//! The one error of the server, its closed list of codes, and what a client may be told of it.
+//!
+//! The cause of an internal error stays here: it is logged once, where the answer is written, and never sent. A GraphQL
+//! error made from it keeps it as its source, from which the endpoint takes code and text.
+
+use std::sync::Arc;
+
+use sea_orm::DbErr;
+
+/// The value of `extensions.code` in a top-level GraphQL error. Clients rely on these: changing one breaks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A field needs a caller, and there is no valid bearer token.
+    Unauthenticated,
+    /// An argument has a value that can never be right.
+    BadUserInput,
+    /// A cursor is damaged or belongs to another order.
+    InvalidCursor,
+    /// The document is not GraphQL.
+    GraphqlParseFailed,
+    /// The document does not fit the schema.
+    GraphqlValidationFailed,
+    /// The request passes one of the limits that `server { limits }` lists.
+    LimitExceeded,
+    /// The answer took longer than the deadline.
+    Timeout,
+    /// Every database connection stayed busy for the whole acquire timeout.
+    Overloaded,
+    /// The database cannot be reached.
+    Unavailable,
+    /// A defect of the server.
+    Internal,
+}
+
+impl Code {
+    /// The code as clients see it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::InvalidCursor => "INVALID_CURSOR",
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::Timeout => "TIMEOUT",
+            Self::Overloaded => "OVERLOADED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// Why something could not be answered. `Display` is what a client may read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no caller.
+    #[error("This needs a caller: send the header Authorization: Bearer <token>.")]
+    Unauthenticated,
+    /// An argument can never be right; the text says how to mend it.
+    #[error("{0}")]
+    BadUserInput(String),
+    /// A cursor is damaged or belongs to another order.
+    #[error("The cursor is damaged or belongs to another order. Start again without it.")]
+    InvalidCursor,
+    /// The request passes a limit; the text names the limit, its maximum and the request's value.
+    #[error("{0}")]
+    LimitExceeded(String),
+    /// The answer took longer than the deadline.
+    #[error("The request took too long and was given up. Ask for less at once, or try again.")]
+    Timeout,
+    /// Every connection stayed busy.
+    #[error("The server is busy. Try again in a moment.")]
+    Overloaded,
+    /// The database cannot be reached; the cause is for the log.
+    #[error("The database cannot be reached right now. Try again in a moment.")]
+    Unavailable(Arc<DbErr>),
+    /// A defect; the cause is for the log.
+    #[error("Something went wrong on our side. The request id identifies the report of it.")]
+    Internal(Arc<DbErr>),
+}
+
+impl Error {
+    /// The code as clients see it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::BadUserInput(_) => Code::BadUserInput,
+            Self::InvalidCursor => Code::InvalidCursor,
+            Self::LimitExceeded(_) => Code::LimitExceeded,
+            Self::Timeout => Code::Timeout,
+            Self::Overloaded => Code::Overloaded,
+            Self::Unavailable(_) => Code::Unavailable,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// What the log is told and the client is not.
+    #[must_use]
+    pub fn cause(&self) -> Option<&DbErr> {
+        match self {
+            Self::Unavailable(cause) | Self::Internal(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// What a person can mend in the input of a mutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserErrorCode {
+    /// The value can never be right.
+    Invalid,
+    /// What the input refers to does not exist, or is not the caller's to see.
+    NotFound,
+    /// The caller may see it and may not do this to it.
+    Forbidden,
+    /// Another live row has the value already.
+    NotUnique,
+}
+
+/// One fault in the input of a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserError {
+    /// What kind of fault it is.
+    pub code: UserErrorCode,
+    /// For people; may change.
+    pub message: String,
+    /// The input path, such as `["input", "title"]`.
+    pub field: Vec<String>,
+}
+
+impl UserError {
+    /// A fault of one field of a mutation's `input`.
+    #[must_use]
+    pub fn of(field: &str, code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: vec!["input".to_owned(), field.to_owned()] }
+    }
+}
+
+/// Why a command wrote nothing.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// Expected: the caller is told every fault that was found.
+    Refused(Vec<UserError>),
+    /// Unexpected: the database or the server failed.
+    Failed(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Self {
+        Self::Refused(vec![error])
+    }
+}

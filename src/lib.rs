@@ -1,4 +1,5 @@
 //! Trellis: a GraphQL server for project management, on PostgreSQL.
+pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod database;

@@ -1,0 +1,127 @@
+//! Workspaces by id and by slug, and pages and the count of those that the caller is a member of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait, Select};
+use uuid::Uuid;
+
+use super::page::{self, Direction, ListSql, Page, PageKey, Rows};
+use super::{count, joined_by};
+use crate::batch::{Key, Scope};
+use crate::database::NamedStatement;
+use crate::entities::columns;
+use crate::entities::workspace::{Column, Entity, Model};
+use crate::error::Error;
+
+/// A workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkspaceById(pub Uuid);
+
+impl Key for WorkspaceById {
+    type Value = Option<Arc<Model>>;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let found = load("workspace_by_id", scope, Entity::find().filter(Column::Id.eq_any(ids)), keys.len()).await?;
+        Ok(found.into_iter().map(|workspace| (Self(workspace.id), Some(workspace))).collect())
+    }
+}
+
+/// The live workspace with a slug.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WorkspaceBySlug(pub String);
+
+impl Key for WorkspaceBySlug {
+    type Value = Option<Arc<Model>>;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let slugs: Vec<String> = keys.iter().map(|key| key.0.clone()).collect();
+        let select = Entity::find().filter(Column::Slug.eq_any(slugs));
+        let found = load("workspace_by_slug", scope, select, keys.len()).await?;
+        Ok(found.into_iter().map(|workspace| (Self(workspace.slug.clone()), Some(workspace))).collect())
+    }
+}
+
+async fn load(
+    name: &'static str,
+    scope: &Scope,
+    select: Select<Entity>,
+    keys: usize,
+) -> Result<Vec<Arc<Model>>, Error> {
+    let statement = NamedStatement::build(name, joined_by(select, scope.viewer).as_query()).keys(keys);
+    let rows = scope.reader.rows(statement).await?;
+    rows.iter().map(|row| Ok(Arc::new(Model::decode(row, 0)?))).collect()
+}
+
+/// A page of a user's workspaces, in the order of their ids: that of their creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkspacesOfUser {
+    /// Whose.
+    pub user_id: Uuid,
+    /// How many, from where.
+    pub page: Page,
+}
+
+impl Key for WorkspacesOfUser {
+    type Value = Arc<Rows<Model>>;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+        page::load(scope, keys).await
+    }
+}
+
+impl PageKey for WorkspacesOfUser {
+    type Row = Model;
+    type Arguments = ();
+
+    fn parent(&self) -> Uuid {
+        self.user_id
+    }
+
+    fn page(&self) -> &Page {
+        &self.page
+    }
+
+    fn arguments(&self) {}
+
+    fn direction((): &()) -> Direction {
+        Direction::Ascending
+    }
+
+    fn sql((): &()) -> ListSql {
+        let select = format!(
+            "SELECT {} FROM members m {JOIN_LIVE} WHERE m.user_id = k.parent AND m.deleted_at IS NULL \
+             AND m.workspace_id > k.id ORDER BY m.workspace_id LIMIT $4",
+            columns("w", Column::iter())
+        );
+        ListSql { name: "workspaces_of_user", select, values: Vec::new() }
+    }
+
+    fn decode((): &(), row: &QueryResult, at: usize) -> Result<Model, DbErr> {
+        Model::decode(row, at)
+    }
+}
+
+/// How many live workspaces a user is a member of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkspaceCount(pub Uuid);
+
+impl Key for WorkspaceCount {
+    type Value = i64;
+    const IS_LEAF: bool = true;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
+        let sql = format!(
+            "SELECT m.user_id, count(*) FROM members m {JOIN_LIVE} \
+             WHERE m.user_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.user_id"
+        );
+        let parents = keys.iter().map(|key| key.0).collect();
+        let counts = count::load(scope, "workspace_count_of_user", &sql, parents, Vec::new()).await?;
+        Ok(counts.into_iter().map(|(user_id, count)| (Self(user_id), count)).collect())
+    }
+}
+
+/// From a membership `m` to its live workspace, for a live user.
+const JOIN_LIVE: &str = "JOIN workspaces w ON w.id = m.workspace_id AND w.deleted_at IS NULL \
+                         JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL";

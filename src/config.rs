@@ -119,8 +119,14 @@ pub struct Settings {
     #[arg(long, env = "TRELLIS_DEBUG_SQL", value_name = "BOOL", global = true)]
     pub debug_sql: Option<bool>,
 
-    /// What is logged, as in `info` or `warn,trellis=debug`. `debug` and below slow the server down.
-    #[arg(long, env = "TRELLIS_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    /// What is logged, as in `warn` or `info,trellis=debug`. `debug` and below slow the server down.
+    #[arg(
+        long,
+        env = "TRELLIS_LOG",
+        default_value = "info,sqlx=warn,sea_orm_migration=warn",
+        value_name = "FILTER",
+        global = true
+    )]
     pub log: String,
 
     /// Writes the log as JSON, one object a line.
@@ -264,7 +270,5 @@ pub fn variables() -> Vec<String> {
 
 fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
     let known = variables();
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .find(|name| name.starts_with(PREFIX) && !known.contains(name))
+    names.map(|name| name.to_string_lossy().into_owned()).find(|name| name.starts_with(PREFIX) && !known.contains(name))
 }

@@ -1,5 +1,6 @@
 //! The doors to PostgreSQL, who may use which, and what each statement cost. It knows no noun.
 
+pub mod administration;
 pub mod constraint;
 mod door;
 mod failure;
@@ -55,7 +56,7 @@ impl Database {
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
         for (index, address) in addresses.replicas.iter().enumerate() {
             let door = Door::open(address, Access::replica(index), pools).await?;
-            replicas.push(Replica::watch(Arc::new(door), Arc::clone(&fallback)));
+            replicas.push(Replica::watch(Arc::new(door), Arc::clone(&fallback)).await);
         }
         let max_staleness = Duration::from_millis(pools.max_staleness_ms);
         Ok(Self { primary: Arc::new(primary), fallback, replicas, max_staleness })

@@ -81,6 +81,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// A row that another row of the same answer refers to was deleted between two statements.
+    #[must_use]
+    pub fn vanished(noun: &str) -> Self {
+        Self::Internal(Arc::new(DbErr::RecordNotFound(format!("a {noun} that was referred to"))))
+    }
+
     /// The code as clients see it.
     #[must_use]
     pub fn code(&self) -> Code {

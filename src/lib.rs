@@ -1,10 +1,33 @@
 //! Trellis: a GraphQL server for project management, on PostgreSQL.
+//!
+//! The way of a request, each layer using only those to its right:
+//!
+//! ```text
+//! http -> schema -> { loaders | commands | reports } -> batch -> database -> entities, error, clock
+//! ```
+//!
+//! Rows are read through loaders, written through commands, aggregated through reports: there is no fourth way. The
+//! three never use each other.
+
+// In the order in which a request meets them.
 pub mod batch;
 pub mod clock;
 pub mod commands;
-pub mod config;
 pub mod database;
 pub mod entities;
 pub mod error;
+pub mod http;
+pub mod identity;
 pub mod loaders;
 pub mod reports;
+pub mod schema;
+
+// Around the requests: settings, start, stop, the database's own life.
+pub mod config;
+pub mod deployment;
+pub mod migrate;
+pub mod postgres;
+pub mod seed;
+pub mod serve;
+pub mod telemetry;
+pub mod token;

@@ -1,1 +1,100 @@
-fn main(){}
+//! The command line of Trellis: `trellis --help` tells everything.
+
+use std::io::{Read, Write};
+
+use anyhow::Context;
+use trellis::config::{Arguments, Command, Settings};
+use trellis::deployment::{self, Deployment};
+use trellis::identity::Signer;
+use trellis::postgres::Durability;
+use trellis::{migrate, schema, seed, serve, telemetry, token};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { command, settings } = Arguments::read();
+    telemetry::start(&settings.log, settings.log_json)?;
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(settings).await,
+        Command::Schema { check } => print_schema(check),
+        Command::Cluster { temporary } => run_cluster(&settings, temporary).await,
+        Command::Migrate { action } => {
+            with_database(&settings, async |deployment| migrate::run(&deployment.addresses.primary, action, say).await)
+                .await
+        }
+        Command::Seed => {
+            with_database(&settings, async |deployment| {
+                let filled = seed::run(&deployment.addresses.primary).await?;
+                say(if filled { "filled with the demo" } else { "left as it is: there are users already" }.to_owned());
+                Ok(())
+            })
+            .await
+        }
+        Command::Token { email, hours } => {
+            with_database(&settings, async |deployment| {
+                let signer = Signer::new(&deployment::secret(&settings)?);
+                say(token::mint(&deployment.addresses.primary, &signer, &email, hours).await?);
+                Ok(())
+            })
+            .await
+        }
+    }
+}
+
+/// Writes a line of what the command is for. A reader that went away is no error.
+fn say(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+}
+
+/// Does something with the database, which is started for as long as it takes where it is private.
+async fn with_database(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Deployment) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let deployment = Deployment::open(settings).await?;
+    let done = work(&deployment).await;
+    let closed = deployment.close().await;
+    done.and(closed)
+}
+
+fn print_schema(check: bool) -> anyhow::Result<()> {
+    let sdl = schema::sdl();
+    if !check {
+        say(sdl.trim_end());
+        return Ok(());
+    }
+    let file =
+        std::fs::read_to_string("schema.graphql").context("schema.graphql cannot be read from this directory")?;
+    anyhow::ensure!(file == sdl, "schema.graphql differs from the code: run `trellis schema > schema.graphql`");
+    say("schema.graphql is what the code says");
+    Ok(())
+}
+
+/// Runs only the private cluster: until Ctrl-C or SIGTERM, a temporary one also until standard input ends.
+async fn run_cluster(settings: &Settings, temporary: bool) -> anyhow::Result<()> {
+    let durability = if temporary { Durability::Temporary } else { Durability::Kept };
+    let cluster = deployment::acquire(settings, durability).await?;
+    say(format!("primary  {}", cluster.primary_url("postgres")));
+    say(format!("replica  {}", cluster.replica_url("postgres")));
+    let directory = cluster.directory().to_owned();
+    let (input_ended, ended) = tokio::sync::oneshot::channel();
+    if temporary {
+        std::thread::spawn(move || {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            let _ = input_ended.send(());
+        });
+    }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+        Ok(()) = ended, if temporary => {}
+    }
+    tokio::task::spawn_blocking(move || cluster.release()).await??;
+    if temporary {
+        std::fs::remove_dir_all(&directory)?;
+        if directory != settings.data_dir && settings.data_dir.exists() {
+            std::fs::remove_dir_all(&settings.data_dir)?;
+        }
+    }
+    Ok(())
+}

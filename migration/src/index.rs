@@ -37,10 +37,7 @@ pub(crate) async fn create_unique(
 
 /// Drops the index `name`, valid or not; done already, it does nothing.
 pub(crate) async fn drop(manager: &SchemaManager<'_>, name: &'static str) -> Result<(), DbErr> {
-    manager
-        .get_connection()
-        .execute_unprepared(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"))
-        .await?;
+    manager.get_connection().execute_unprepared(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
     Ok(())
 }
 

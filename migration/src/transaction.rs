@@ -11,9 +11,7 @@ use sea_orm_migration::{DbErr, SchemaManager};
 /// For migrations inside a transaction only: outside of one, `SET LOCAL` is without effect.
 pub(crate) async fn execute(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    connection
-        .execute_unprepared("SET LOCAL lock_timeout = '3s'")
-        .await?;
+    connection.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
     connection.execute_unprepared(sql).await?;
     Ok(())
 }

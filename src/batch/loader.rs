@@ -34,10 +34,7 @@ pub trait Key: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     const IS_LEAF: bool = false;
 
     /// Loads all keys, each distinct, in one statement for each set of arguments. Keys may be missing in the answer.
-    fn load(
-        scope: &Scope,
-        keys: &[Self],
-    ) -> impl Future<Output = Result<HashMap<Self, Self::Value>, Error>> + Send;
+    fn load(scope: &Scope, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Self::Value>, Error>> + Send;
 }
 
 /// The loaders of one request. Never shared by requests: batches must not mix callers or routes.
@@ -124,9 +121,7 @@ struct Batch(Scope);
 impl<K: Key> BatchFn<K, Answer<K>> for Batch {
     async fn load(&mut self, keys: &[K]) -> HashMap<K, Answer<K>> {
         match K::load(&self.0, keys).await {
-            Ok(mut found) => {
-                keys.iter().map(|key| (key.clone(), Ok(found.remove(key).unwrap_or_default()))).collect()
-            }
+            Ok(mut found) => keys.iter().map(|key| (key.clone(), Ok(found.remove(key).unwrap_or_default()))).collect(),
             Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
         }
     }

@@ -54,8 +54,7 @@ impl Create {
         );
         let values = [self.viewer.into(), self.task_id.into()];
         let rows = transaction.rows(NamedStatement::new("comment_create_why_not", sql, values)).await?;
-        Ok(refusal(&rows, "taskId", "task")?.unwrap_or_else(|| {
-            UserError::of("taskId", UserErrorCode::NotFound, "The task was not there. Try again.")
-        }))
+        Ok(refusal(&rows, "taskId", "task")?
+            .unwrap_or_else(|| UserError::of("taskId", UserErrorCode::NotFound, "The task was not there. Try again.")))
     }
 }

@@ -85,8 +85,7 @@ impl Command for Create {
 
 impl Create {
     async fn why_not(&self, transaction: &Transaction) -> Result<UserError, Failure> {
-        let sql =
-            format!("SELECT m.role FROM projects p {TO_CALLER} WHERE p.id = $2 AND p.deleted_at IS NULL");
+        let sql = format!("SELECT m.role FROM projects p {TO_CALLER} WHERE p.id = $2 AND p.deleted_at IS NULL");
         let values = [self.viewer.into(), self.project_id.into()];
         let rows = transaction.rows(NamedStatement::new("task_create_why_not", sql, values)).await?;
         Ok(refusal(&rows, "projectId", "project")?.unwrap_or_else(no_such_assignee))

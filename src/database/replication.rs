@@ -52,11 +52,12 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Starts to watch.
-    pub(super) fn watch(door: Arc<Door>, primary: Arc<Door>) -> Self {
+    /// Looks once, so that the first request finds a replica that is there, and goes on watching.
+    pub(super) async fn watch(door: Arc<Door>, primary: Arc<Door>) -> Self {
         let seen = Arc::new(Mutex::new(None));
-        let watcher = tokio::spawn(Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen)).run());
-        Self { door, seen, watcher }
+        let mut watcher = Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen));
+        watcher.look().await;
+        Self { door, seen, watcher: tokio::spawn(watcher.run()) }
     }
 
     /// How old its data is; none where it does not answer.
@@ -82,30 +83,36 @@ struct Watcher {
     seen: Arc<Mutex<Option<Freshness>>>,
     /// Instants and the primary's position just after them, oldest first.
     samples: VecDeque<(DateTime<Utc>, i64)>,
+    /// Whether the replica answered the last time; none before the first.
+    answers: Option<bool>,
 }
 
 impl Watcher {
     fn new(replica: Arc<Door>, primary: Arc<Door>, seen: Arc<Mutex<Option<Freshness>>>) -> Self {
-        Self { replica, primary, seen, samples: VecDeque::new() }
+        Self { replica, primary, seen, samples: VecDeque::new(), answers: None }
     }
 
     async fn run(mut self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut answers = None;
         loop {
             ticks.tick().await;
-            self.sample().await;
-            let observed = self.observe().await;
-            if answers != Some(observed.is_ok()) {
-                match &observed {
-                    Ok(_) => tracing::info!(replica = self.replica.name(), "the replica answers"),
-                    Err(error) => tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer"),
-                }
-                answers = Some(observed.is_ok());
-            }
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = observed.ok().flatten();
+            self.look().await;
         }
+    }
+
+    /// Compares the replica with the primary, and publishes what was seen.
+    async fn look(&mut self) {
+        self.sample().await;
+        let observed = self.observe().await;
+        if self.answers != Some(observed.is_ok()) {
+            match &observed {
+                Ok(_) => tracing::info!(replica = self.replica.name(), "the replica answers"),
+                Err(error) => tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer"),
+            }
+            self.answers = Some(observed.is_ok());
+        }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = observed.ok().flatten();
     }
 
     /// Remembers the primary's position; a primary that does not answer leaves the old samples, which stay true.

@@ -1,8 +1,8 @@
 //! A piece of work in a project, and its two projections: `Card` (what the covering index holds) and the full row.
 #![expect(missing_docs, reason = "the derive makes public items that cannot be given comments")]
 
-use sea_orm::{Iterable, QueryResult};
 use sea_orm::entity::prelude::*;
+use sea_orm::{Iterable, QueryResult};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumIter, DeriveActiveEnum)]

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, JoinType, QueryFilter, 
 use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
-use super::page::{self, Direction, ListSql, Page, PageKey, Rows};
+use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
@@ -62,29 +62,49 @@ impl Key for CommentsOfTask {
 
 impl PageKey for CommentsOfTask {
     type Row = Model;
+    type Count = CommentCount;
     type Arguments = Direction;
 
     fn parent(&self) -> Uuid {
         self.task_id
     }
 
-    fn page(&self) -> &Page {
-        &self.page
+    fn page(&self) -> Page {
+        self.page
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..*self }
+    }
+
+    fn count(&self) -> CommentCount {
+        CommentCount(self.task_id)
     }
 
     fn arguments(&self) -> Direction {
         self.direction
     }
 
+    fn order(&self) -> &'static str {
+        match self.direction {
+            Direction::Ascending => "comments.created_at.asc",
+            Direction::Descending => "comments.created_at.desc",
+        }
+    }
+
+    fn position(&self, comment: &Model) -> Position {
+        Position { at: Some(comment.created_at), id: comment.id }
+    }
+
     fn direction(direction: &Direction) -> Direction {
         *direction
     }
 
-    fn sql(direction: &Direction) -> ListSql {
-        let (keyword, after) = (direction.keyword(), direction.after());
+    fn sql(_: &Direction, cut: Cut) -> ListSql {
+        let (keyword, operator) = (cut.keyword(), cut.operator());
         let select = format!(
             "SELECT {} FROM comments c WHERE c.task_id = k.parent AND c.deleted_at IS NULL \
-             AND (c.created_at, c.id) {after} (k.at, k.id) ORDER BY c.created_at {keyword}, c.id {keyword} LIMIT $4",
+             AND (c.created_at, c.id) {operator} (k.at, k.id) ORDER BY c.created_at {keyword}, c.id {keyword} LIMIT $4",
             columns("c", Column::iter())
         );
         ListSql { name: "comments_of_task", select, values: Vec::new() }

@@ -7,7 +7,7 @@ use sea_orm::{DbErr, Iterable, QueryResult};
 use uuid::Uuid;
 
 use super::count;
-use super::page::{self, Direction, ListSql, Page, PageKey, Rows};
+use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
 use crate::batch::{Key, Scope};
 use crate::entities::columns;
 use crate::entities::member::{Column, Model};
@@ -32,26 +32,44 @@ impl Key for MembersOfWorkspace {
 
 impl PageKey for MembersOfWorkspace {
     type Row = Model;
+    type Count = MemberCount;
     type Arguments = ();
 
     fn parent(&self) -> Uuid {
         self.workspace_id
     }
 
-    fn page(&self) -> &Page {
-        &self.page
+    fn page(&self) -> Page {
+        self.page
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..*self }
+    }
+
+    fn count(&self) -> MemberCount {
+        MemberCount(self.workspace_id)
     }
 
     fn arguments(&self) {}
+
+    fn order(&self) -> &'static str {
+        "members.user_id.asc"
+    }
+
+    fn position(&self, member: &Model) -> Position {
+        Position { at: None, id: member.user_id }
+    }
 
     fn direction((): &()) -> Direction {
         Direction::Ascending
     }
 
-    fn sql((): &()) -> ListSql {
+    fn sql((): &(), cut: Cut) -> ListSql {
+        let (keyword, operator) = (cut.keyword(), cut.operator());
         let select = format!(
             "SELECT {} FROM members m WHERE m.workspace_id = k.parent AND m.deleted_at IS NULL \
-             AND m.user_id > k.id ORDER BY m.user_id LIMIT $4",
+             AND m.user_id {operator} k.id ORDER BY m.user_id {keyword} LIMIT $4",
             columns("m", Column::iter())
         );
         ListSql { name: "members_of_workspace", select, values: Vec::new() }

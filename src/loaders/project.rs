@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::page::{self, Direction, ListSql, Page, PageKey, Rows};
+use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
@@ -54,26 +54,45 @@ impl Key for ProjectsOfWorkspace {
 
 impl PageKey for ProjectsOfWorkspace {
     type Row = Model;
+    type Count = ProjectCount;
     type Arguments = ();
 
     fn parent(&self) -> Uuid {
         self.workspace_id
     }
 
-    fn page(&self) -> &Page {
-        &self.page
+    fn page(&self) -> Page {
+        self.page
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..*self }
+    }
+
+    fn count(&self) -> ProjectCount {
+        ProjectCount(self.workspace_id)
     }
 
     fn arguments(&self) {}
+
+    fn order(&self) -> &'static str {
+        "projects.created_at.asc"
+    }
+
+    fn position(&self, project: &Model) -> Position {
+        Position { at: Some(project.created_at), id: project.id }
+    }
 
     fn direction((): &()) -> Direction {
         Direction::Ascending
     }
 
-    fn sql((): &()) -> ListSql {
+    fn sql((): &(), cut: Cut) -> ListSql {
+        let (keyword, operator) = (cut.keyword(), cut.operator());
         let select = format!(
             "SELECT {} FROM projects p WHERE p.workspace_id = k.parent AND p.deleted_at IS NULL \
-             AND (p.created_at, p.id) > (k.at, k.id) ORDER BY p.created_at, p.id LIMIT $4",
+             AND (p.created_at, p.id) {operator} (k.at, k.id) \
+             ORDER BY p.created_at {keyword}, p.id {keyword} LIMIT $4",
             columns("p", Column::iter())
         );
         ListSql { name: "projects_of_workspace", select, values: Vec::new() }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait, Select};
 use uuid::Uuid;
 
-use super::page::{self, Direction, ListSql, Page, PageKey, Rows};
+use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
 use super::{count, joined_by};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
@@ -73,26 +73,44 @@ impl Key for WorkspacesOfUser {
 
 impl PageKey for WorkspacesOfUser {
     type Row = Model;
+    type Count = WorkspaceCount;
     type Arguments = ();
 
     fn parent(&self) -> Uuid {
         self.user_id
     }
 
-    fn page(&self) -> &Page {
-        &self.page
+    fn page(&self) -> Page {
+        self.page
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..*self }
+    }
+
+    fn count(&self) -> WorkspaceCount {
+        WorkspaceCount(self.user_id)
     }
 
     fn arguments(&self) {}
+
+    fn order(&self) -> &'static str {
+        "workspaces.id.asc"
+    }
+
+    fn position(&self, workspace: &Model) -> Position {
+        Position { at: None, id: workspace.id }
+    }
 
     fn direction((): &()) -> Direction {
         Direction::Ascending
     }
 
-    fn sql((): &()) -> ListSql {
+    fn sql((): &(), cut: Cut) -> ListSql {
+        let (keyword, operator) = (cut.keyword(), cut.operator());
         let select = format!(
             "SELECT {} FROM members m {JOIN_LIVE} WHERE m.user_id = k.parent AND m.deleted_at IS NULL \
-             AND m.workspace_id > k.id ORDER BY m.workspace_id LIMIT $4",
+             AND m.workspace_id {operator} k.id ORDER BY m.workspace_id {keyword} LIMIT $4",
             columns("w", Column::iter())
         );
         ListSql { name: "workspaces_of_user", select, values: Vec::new() }

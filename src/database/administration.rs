@@ -1,0 +1,37 @@
+//! Single connections for work beside the requests: making databases, migrations, seeds.
+
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+
+/// Opens one connection, without a limit on how long a statement may take; on locks it waits three seconds at most, so
+/// that a migration that cannot have its lock does not hold up everybody who comes after it.
+///
+/// # Errors
+/// The server does not answer, or refuses.
+#[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
+pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(address);
+    options.max_connections(1).set_application_name("trellis administration").sqlx_logging(false);
+    options.map_sqlx_postgres_opts(|connect| connect.options([("lock_timeout", "3s")]));
+    sea_orm::Database::connect(options).await
+}
+
+/// Makes a database where there is none of that name.
+///
+/// # Errors
+/// The server does not answer, or refuses.
+pub async fn ensure_database(maintenance_address: &str, name: &str) -> Result<(), DbErr> {
+    let connection = connect(maintenance_address).await?;
+    let find = || Statement::from_sql_and_values(DbBackend::Postgres, FIND_DATABASE, [name.into()]);
+    if connection.query_one_raw(find()).await?.is_none() {
+        let made = connection.execute_unprepared(&format!("CREATE DATABASE \"{name}\"")).await;
+        // Another process may have made it in between.
+        if let Err(error) = made
+            && connection.query_one_raw(find()).await?.is_none()
+        {
+            return Err(error);
+        }
+    }
+    connection.close().await
+}
+
+const FIND_DATABASE: &str = "SELECT 1 FROM pg_database WHERE datname = $1";

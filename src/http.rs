@@ -1,0 +1,66 @@
+//! The router: the GraphQL endpoint, the page, the schema, health.
+
+mod graphql;
+mod guard;
+mod health;
+mod page;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+
+use crate::clock;
+use crate::config::Limits;
+use crate::database::Database;
+use crate::identity::Signer;
+use crate::schema::{self, Schema};
+
+/// What every handler may reach.
+pub struct App {
+    /// The executable schema.
+    pub schema: Schema,
+    /// The doors.
+    pub database: Arc<Database>,
+    /// Checks bearer tokens.
+    pub signer: Signer,
+    /// What one request may ask for.
+    pub limits: Limits,
+    /// Whether `X-Debug: sql` is answered.
+    pub debug_sql: bool,
+    /// A token for the page of a browser on this machine; only in the private mode.
+    pub page_token: Option<String>,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The routes of the server.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page::serve))
+        .route("/graphql", post(graphql::serve))
+        .route("/schema.graphql", get(schema_text))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(graphql::panicked))
+}
+
+async fn schema_text() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], schema::sdl())
+}
+
+/// Gives an id to a request that brings none.
+#[derive(Clone, Copy)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&clock::new_id().to_string()).ok().map(RequestId::new)
+    }
+}

@@ -1,0 +1,254 @@
+//! The endpoint: one request in, checked, routed, executed, answered, logged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_graphql::parser::parse_query;
+use async_graphql::{Response as Answer, ServerError, Value, value};
+use async_graphql_axum::GraphQLResponse;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::{App, REQUEST_ID, guard};
+use crate::batch::Gate;
+use crate::database::{Meter, Target};
+use crate::error::{Code, Error};
+use crate::schema::session::Session;
+use crate::telemetry::{Answered, milliseconds};
+
+/// A request's body may be this many times as large as its document.
+const BODY_PER_DOCUMENT: usize = 4;
+
+/// Answers a request.
+pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
+    let meter = Meter::default();
+    let mut operation = String::from("-");
+    let outcome = answer(&app, &parts.headers, body, &meter, &mut operation).await;
+    let (code, response) = match outcome {
+        Ok(mut answer) => {
+            let code = finish(&mut answer, &request_id);
+            if app.debug_sql && text(&parts.headers, "x-debug").is_some_and(|topics| topics.contains("sql")) {
+                answer.extensions.insert("sql".to_owned(), statements(&meter));
+            }
+            (code, respond(answer))
+        }
+        Err(Refused { status, code, message }) => (code, refuse(status, code, &message, &request_id)),
+    };
+    Answered { operation: &operation, meter: &meter, total: started.elapsed(), code, request_id: &request_id }.log();
+    response
+}
+
+/// Why a request is not executed at all.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self { status, code: code.as_str(), message: message.into() }
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        let status = match error.code() {
+            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::Timeout | Code::Overloaded | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+async fn answer(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    meter: &Meter,
+    operation_name: &mut String,
+) -> Result<Answer, Refused> {
+    let viewer = bearer(headers)?.map(|token| app.signer.check(token)).transpose()?;
+    let mut request = read(app, headers, body).await?;
+    guard::check_text(&request.query, &app.limits)?;
+    let document = parse_query(&request.query).map_err(|error| {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            Code::GraphqlParseFailed,
+            format!("The document is not GraphQL:\n{error}"),
+        )
+    })?;
+    let Some(operation) = guard::operation(&document, request.operation_name.as_deref()) else {
+        let message =
+            "operationName must name one of the document's operations; it can be left out where there is one.";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message));
+    };
+    guard::check_root_fields(&document, operation, &app.limits)?;
+    let kind = guard::kind(operation);
+    if let Some(name) = name_of(&document, request.operation_name.as_deref()) {
+        operation_name.clone_from(&name);
+    }
+    request.set_parsed_query(document);
+
+    let gate = Gate::default();
+    let session = Session::new(viewer, app.database.route(kind, meter), gate.clone());
+    let execution = gate.run(app.schema.execute(request.data(session)));
+    let deadline = Duration::from_millis(u64::from(app.limits.request_timeout_ms));
+    Ok(tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)?)
+}
+
+/// The name of the operation in the document, for the log.
+fn name_of(document: &async_graphql::parser::types::ExecutableDocument, asked: Option<&str>) -> Option<String> {
+    use async_graphql::parser::types::DocumentOperations;
+    match (&document.operations, asked) {
+        (_, Some(name)) => Some(name.to_owned()),
+        (DocumentOperations::Multiple(operations), None) => operations.keys().next().map(ToString::to_string),
+        (DocumentOperations::Single(_), None) => None,
+    }
+}
+
+/// Reads the body, no further than its limit.
+async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<async_graphql::Request, Refused> {
+    // A form can be sent by any page that a browser shows; JSON cannot without the server's consent.
+    let is_json = text(headers, header::CONTENT_TYPE.as_str()).is_some_and(|content_type| {
+        content_type.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+    });
+    if !is_json {
+        let message = "Send JSON, with the header Content-Type: application/json.";
+        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadUserInput, message));
+    }
+    let max_bytes =
+        usize::try_from(app.limits.max_document_bytes).unwrap_or(usize::MAX).saturating_mul(BODY_PER_DOCUMENT);
+    let bytes = to_bytes(body, max_bytes).await.map_err(|_| {
+        let message = format!("The body has more than {max_bytes} bytes, or ended early.");
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!(
+            "The body is not {{\"query\": \"…\", \"variables\": {{…}}, \"operationName\": \"…\"}}: line {}, column {}.",
+            error.line(),
+            error.column()
+        );
+        Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
+    })
+}
+
+/// The bearer token; none where there is no Authorization header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Error::Unauthenticated)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(Error::Unauthenticated) }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Gives every error its code and its text for clients, logs what they are not told, and returns the code for the log.
+fn finish(answer: &mut Answer, request_id: &str) -> &'static str {
+    let executed = is_executed(answer);
+    let mut first = None;
+    for error in &mut answer.errors {
+        let code = finish_error(error, executed, request_id);
+        first.get_or_insert(code.as_str());
+    }
+    first.unwrap_or("OK")
+}
+
+fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Code {
+    let code = match error.source::<Error>() {
+        Some(ours) => {
+            if let Some(cause) = ours.cause() {
+                tracing::error!(request_id, code = ours.code().as_str(), %cause, "a request failed");
+            }
+            ours.code()
+        }
+        None if executed || !error.path.is_empty() => Code::BadUserInput,
+        // The library has no type for these three.
+        None if error.message.contains("too complex") => {
+            error.message = "The document asks for more fields than maxComplexity: ask for smaller pages.".to_owned();
+            Code::LimitExceeded
+        }
+        None if error.message.contains("too deep") => {
+            error.message = "The document nests deeper than maxDepth.".to_owned();
+            Code::LimitExceeded
+        }
+        None if error.message.to_lowercase().contains("alias") => {
+            error.message = "The document has more aliases than maxAliases.".to_owned();
+            Code::LimitExceeded
+        }
+        None => Code::GraphqlValidationFailed,
+    };
+    let mut extensions = error.extensions.take().unwrap_or_default();
+    extensions.set("code", code.as_str());
+    extensions.set("requestId", request_id);
+    error.extensions = Some(extensions);
+    code
+}
+
+/// Whether execution began: an answer of nothing but errors without a path was refused before.
+fn is_executed(answer: &Answer) -> bool {
+    answer.data != Value::Null || answer.errors.iter().any(|error| !error.path.is_empty())
+}
+
+fn respond(answer: Answer) -> Response {
+    if is_executed(&answer) {
+        return GraphQLResponse::from(answer).into_response();
+    }
+    // `data` must be absent where nothing was executed; the library would write null.
+    (StatusCode::BAD_REQUEST, MEDIA_TYPE, json!({ "errors": answer.errors }).to_string()).into_response()
+}
+
+const MEDIA_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/graphql-response+json")];
+
+fn refuse(status: StatusCode, code: &str, message: &str, request_id: &str) -> Response {
+    let error = json!({ "message": message, "extensions": { "code": code, "requestId": request_id } });
+    let mut response = (status, MEDIA_TYPE, json!({ "errors": [error] }).to_string()).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The answer to a request whose handling panicked. The panic itself has been printed by the runtime.
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let message = "Something went wrong on our side.";
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal.as_str(), message, "")
+}
+
+/// What `X-Debug: sql` shows.
+fn statements(meter: &Meter) -> Value {
+    let executed = meter.executed();
+    let count = |target| executed.iter().filter(|statement| statement.target == target).count();
+    let database: Duration = executed.iter().map(|statement| statement.elapsed).sum();
+    let statements: Vec<Value> = executed
+        .iter()
+        .map(|statement| {
+            let target = match statement.target {
+                Target::Primary => "primary",
+                Target::Replica => "replica",
+            };
+            value!({
+                "name": statement.name,
+                "rows": statement.rows,
+                "ms": milliseconds(statement.elapsed),
+                "target": target,
+                "keys": statement.keys,
+            })
+        })
+        .collect();
+    value!({
+        "primary": count(Target::Primary),
+        "replica": count(Target::Replica),
+        "ms": milliseconds(database),
+        "statements": statements,
+    })
+}

@@ -1,0 +1,67 @@
+//! GraphQL types by noun. A resolver decodes, calls down and wraps: no query, no transaction, no SQL here.
+
+pub mod comment;
+pub mod member;
+pub mod page;
+pub mod payload;
+pub mod project;
+pub mod report;
+pub mod scalar;
+pub mod server;
+pub mod session;
+pub mod task;
+pub mod user;
+pub mod workspace;
+
+use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions};
+
+use crate::config::Limits;
+
+/// Reads: rows from the primary, reports from a replica.
+#[derive(Debug, Default, MergedObject)]
+pub struct Query(
+    user::UserQuery,
+    workspace::WorkspaceQuery,
+    project::ProjectQuery,
+    task::TaskQuery,
+    comment::CommentQuery,
+    server::ServerQuery,
+);
+
+/// Writes, each in a transaction of its own on the primary, one after the other. What is selected under a mutation
+/// reads the primary too.
+#[derive(Debug, Default, MergedObject)]
+pub struct Mutation(
+    workspace::WorkspaceMutation,
+    project::ProjectMutation,
+    task::TaskMutation,
+    comment::CommentMutation,
+);
+
+/// The executable schema.
+pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+
+/// Builds the schema with the limits that it enforces.
+#[must_use]
+pub fn build(limits: &Limits) -> Schema {
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+        .limit_depth(usize::from(limits.max_depth))
+        .limit_complexity(usize::try_from(limits.max_complexity).unwrap_or(usize::MAX))
+        .limit_aliases(usize::from(limits.max_aliases))
+        .data(limits.clone())
+        .finish()
+}
+
+/// The schema as text, sorted, so that a change of it is a small change of the file.
+#[must_use]
+pub fn sdl() -> String {
+    let schema = Schema::new(Query::default(), Mutation::default(), EmptySubscription);
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .use_space_ident()
+        .prefer_single_line_descriptions();
+    let sdl = schema.sdl_with_options(options);
+    format!("{}\n", sdl.trim_end())
+}

@@ -1,0 +1,230 @@
+//! From arguments to a page, from a page to a connection; cursors.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use super::scalar::Cursor;
+use super::session::Session;
+use crate::error::Error;
+use crate::loaders::page::{Page, PageKey, Position, Rows, Start, Walk};
+
+/// Rows in a page that says nothing about its size.
+pub const DEFAULT_PAGE: u16 = 25;
+/// Rows in a page at most.
+pub const MAX_PAGE: u16 = 100;
+
+/// Which part of a connection: the arguments that every connection has.
+#[derive(Clone, Debug, Default)]
+pub struct PageArguments {
+    /// How many rows from the start, or after `after`.
+    pub first: Option<i32>,
+    /// The cursor that the page follows.
+    pub after: Option<Cursor>,
+    /// How many rows from the end, or before `before`.
+    pub last: Option<i32>,
+    /// The cursor that the page precedes.
+    pub before: Option<Cursor>,
+}
+
+impl PageArguments {
+    /// Decodes the arguments for a list in an order of this name.
+    fn page(self, order: &str) -> Result<Page, Error> {
+        let wrong = |text: &str| Err(Error::BadUserInput(text.to_owned()));
+        let (walk, size, cursor) = match self {
+            Self { first: Some(_), last: Some(_), .. } => return wrong("Give first or last, not both."),
+            Self { last: Some(_), after: Some(_), .. } => {
+                return wrong("after goes with first; last goes with before.");
+            }
+            Self { first: Some(_), before: Some(_), .. } => {
+                return wrong("before goes with last; first goes with after.");
+            }
+            Self { after: Some(_), before: Some(_), .. } => return wrong("Give after or before, not both."),
+            Self { last: None, before: None, first, after } => (Walk::Forward, first, after),
+            Self { last, before, .. } => (Walk::Backward, last, before),
+        };
+        let limit = match size.map(u16::try_from) {
+            None => DEFAULT_PAGE,
+            Some(Ok(limit @ 1..=MAX_PAGE)) => limit,
+            Some(_) => return wrong("A page has 1 to 100 rows."),
+        };
+        let start = match cursor {
+            None => Start::End,
+            Some(cursor) => Start::Beyond(decode_cursor(&cursor, order)?),
+        };
+        Ok(Page { limit, start, walk })
+    }
+}
+
+/// What a page costs in complexity: its rows times what is selected of each.
+#[must_use]
+pub fn page_cost(first: Option<i32>, last: Option<i32>, child_complexity: usize) -> usize {
+    let rows = first.or(last).unwrap_or_else(|| i32::from(DEFAULT_PAGE)).clamp(1, i32::from(MAX_PAGE));
+    1 + usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(child_complexity)
+}
+
+/// A GraphQL type whose values are listed in connections.
+pub trait Node: OutputType + Clone + 'static {
+    /// The row behind it.
+    type Row: Send + Sync;
+
+    /// Wraps a row.
+    fn of(row: Arc<Self::Row>) -> Self;
+}
+
+/// A page of a list.
+pub struct Connection<N: Node, K: PageKey<Row = N::Row>> {
+    list: K,
+    rows: Arc<Rows<N::Row>>,
+}
+
+impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
+    /// Loads the page of `list` that the arguments ask for; the page that `list` comes with is replaced.
+    ///
+    /// # Errors
+    /// An argument is wrong, there is no caller, or the batch failed.
+    pub async fn load(context: &Context<'_>, list: K, arguments: PageArguments) -> Result<Self, Error> {
+        let page = arguments.page(list.order())?;
+        let list = list.with_page(page);
+        let rows = Session::of(context).load(list.clone()).await?;
+        Ok(Self { list, rows })
+    }
+
+    fn cursor(&self, row: &N::Row) -> Cursor {
+        encode_cursor(self.list.position(row), self.list.order())
+    }
+}
+
+/// The page of a list that has not been cut yet.
+pub const WHOLE: Page = Page { limit: DEFAULT_PAGE, start: Start::End, walk: Walk::Forward };
+
+impl<N: Node, K: PageKey<Row = N::Row>> TypeName for Connection<N, K> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", <N as OutputType>::type_name()).into()
+    }
+}
+
+/// A page of a list.
+#[Object(name_type)]
+impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
+    /// The rows of the page, each with its cursor.
+    async fn edges(&self) -> Vec<Edge<N>> {
+        let edge = |row: &Arc<N::Row>| Edge { cursor: self.cursor(row), node: N::of(Arc::clone(row)) };
+        self.rows.rows.iter().map(edge).collect()
+    }
+
+    /// The rows of the page.
+    async fn nodes(&self) -> Vec<N> {
+        self.rows.rows.iter().map(|row| N::of(Arc::clone(row))).collect()
+    }
+
+    /// Where the page stands in its list.
+    async fn page_info(&self, context: &Context<'_>) -> Result<PageInfo, Error> {
+        let page = self.list.page();
+        let behind = match page.walk {
+            Walk::Forward => "hasPreviousPage",
+            Walk::Backward => "hasNextPage",
+        };
+        // What lies behind the page takes a statement of its own, for the level.
+        let has_behind = match page.behind() {
+            Some(page) if context.look_ahead().field(behind).exists() => {
+                !Session::of(context).load(self.list.with_page(page)).await?.rows.is_empty()
+            }
+            _ => false,
+        };
+        let (has_next_page, has_previous_page) = match page.walk {
+            Walk::Forward => (self.rows.has_more, has_behind),
+            Walk::Backward => (has_behind, self.rows.has_more),
+        };
+        Ok(PageInfo {
+            has_next_page,
+            has_previous_page,
+            start_cursor: self.rows.rows.first().map(|row| self.cursor(row)),
+            end_cursor: self.rows.rows.last().map(|row| self.cursor(row)),
+        })
+    }
+
+    /// How many rows the whole list has: exact, counted only where it is selected.
+    async fn total_count(&self, context: &Context<'_>) -> Option<Result<i32, Error>> {
+        let count = Session::of(context).load(self.list.count()).await;
+        Some(count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)))
+    }
+}
+
+/// A row and its cursor.
+#[derive(SimpleObject)]
+#[graphql(name_type)]
+pub struct Edge<N: Node> {
+    /// The position of the row in the connection's order.
+    cursor: Cursor,
+    /// The row.
+    node: N,
+}
+
+impl<N: Node> TypeName for Edge<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", <N as OutputType>::type_name()).into()
+    }
+}
+
+/// Where a page stands in its list.
+#[derive(Debug, SimpleObject)]
+pub struct PageInfo {
+    /// Whether rows follow the page.
+    has_next_page: bool,
+    /// Whether rows precede the page.
+    has_previous_page: bool,
+    /// The cursor of the page's first row; null where the page is empty.
+    start_cursor: Option<Cursor>,
+    /// The cursor of the page's last row; null where the page is empty.
+    end_cursor: Option<Cursor>,
+}
+
+const CURSOR_VERSION: u8 = 1;
+const CURSOR_BYTES: usize = 34;
+
+/// Version, a hash of the order's name, whether there is a time, the time in microseconds, the id, a checksum.
+fn encode_cursor(position: Position, order: &str) -> Cursor {
+    let mut bytes = Vec::with_capacity(CURSOR_BYTES);
+    bytes.push(CURSOR_VERSION);
+    bytes.extend(crc32fast::hash(order.as_bytes()).to_be_bytes());
+    bytes.push(u8::from(position.at.is_some()));
+    bytes.extend(position.at.map_or(0, |at| at.timestamp_micros()).to_be_bytes());
+    bytes.extend(position.id.as_bytes());
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    Cursor(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn decode_cursor(Cursor(text): &Cursor, order: &str) -> Result<Position, Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
+    let (body, checksum) = bytes.split_last_chunk::<4>().ok_or(Error::InvalidCursor)?;
+    let (head, id) = body.split_last_chunk::<16>().ok_or(Error::InvalidCursor)?;
+    let (head, micros) = head.split_last_chunk::<8>().ok_or(Error::InvalidCursor)?;
+    let expected = [&[CURSOR_VERSION][..], &crc32fast::hash(order.as_bytes()).to_be_bytes()].concat();
+    let Some(has_time) = head.strip_prefix(expected.as_slice()) else { return Err(Error::InvalidCursor) };
+    if crc32fast::hash(body).to_be_bytes() != *checksum {
+        return Err(Error::InvalidCursor);
+    }
+    let at = match has_time {
+        [0] => None,
+        [1] => chrono::DateTime::from_timestamp_micros(i64::from_be_bytes(*micros)),
+        _ => return Err(Error::InvalidCursor),
+    };
+    Ok(Position { at, id: Uuid::from_bytes(*id) })
+}
+
+/// Which way an order runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, async_graphql::Enum)]
+#[graphql(remote = "crate::loaders::page::Direction")]
+pub enum OrderDirection {
+    /// Oldest first.
+    #[graphql(name = "ASC")]
+    Ascending,
+    /// Newest first.
+    #[graphql(name = "DESC")]
+    Descending,
+}

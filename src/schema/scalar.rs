@@ -1,0 +1,73 @@
+//! The scalars of the contract, and ids.
+
+use async_graphql::{ID, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use chrono::{Datelike, SecondsFormat, SubsecRound, Utc};
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// An instant to the microsecond, in the years 1 to 9999.
+#[derive(Clone, Copy, Debug)]
+pub struct DateTime(pub chrono::DateTime<Utc>);
+
+/// An instant: RFC 3339 in UTC with microseconds and Z, as in `2026-01-31T09:30:00.000000Z`. Any offset is accepted
+/// as input, in the years 1 to 9999; what is finer than a microsecond is dropped.
+#[Scalar(name = "DateTime", specified_by_url = "https://scalars.graphql.org/chillicream/date-time.html")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        let parsed = chrono::DateTime::parse_from_rfc3339(text)
+            .map_err(|_| InputValueError::custom("must be RFC 3339, as in 2026-01-31T09:30:00Z"))?
+            .with_timezone(&Utc)
+            .trunc_subsecs(6);
+        if (1..=9999).contains(&parsed.year()) {
+            Ok(Self(parsed))
+        } else {
+            Err(InputValueError::custom("must be in the years 1 to 9999"))
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl From<chrono::DateTime<Utc>> for DateTime {
+    fn from(instant: chrono::DateTime<Utc>) -> Self {
+        Self(instant)
+    }
+}
+
+/// A cursor as the client sent it, or is to get it.
+#[derive(Clone, Debug)]
+pub struct Cursor(pub String);
+
+/// An opaque position in one ordering of one connection. It stays good when the row that it was made from is deleted.
+#[Scalar(name = "Cursor")]
+impl ScalarType for Cursor {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// The id of a row, as clients see it.
+#[must_use]
+pub fn id(id: Uuid) -> ID {
+    ID(id.to_string())
+}
+
+/// The UUID in the argument `name`.
+///
+/// # Errors
+/// `BadUserInput` where the text is not a UUID.
+pub fn uuid(id: &ID, name: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(id)
+        .map_err(|_| Error::BadUserInput(format!("The argument {name} is not an id: it must be a UUID.")))
+}

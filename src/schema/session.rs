@@ -1,0 +1,96 @@
+//! What the resolvers of one request may reach: the caller, the loaders, the writer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::Context;
+use uuid::Uuid;
+
+use crate::batch::{Batches, Gate, Key, Scope};
+use crate::database::{Command, Reports, Route};
+use crate::error::{Error, Failure};
+
+/// One request, from the resolvers' side.
+pub struct Session {
+    viewer: Option<Uuid>,
+    route: Route,
+    gate: Gate,
+    loaded: Mutex<Loaded>,
+}
+
+/// The loaders of rows and of reports; made anew after each write, because they remember what they have read.
+struct Loaded {
+    rows: Arc<Batches>,
+    reports: Arc<Batches>,
+}
+
+impl Loaded {
+    fn new(viewer: Uuid, route: &Route, gate: &Gate) -> Self {
+        let batches = |reader| Arc::new(Batches::new(gate.clone(), Scope { reader, viewer }));
+        Self { rows: batches(route.rows.clone()), reports: batches(route.reports.reader.clone()) }
+    }
+}
+
+impl Session {
+    /// A request of `viewer`, who may be nobody, over `route`, whose batches `gate` dispatches.
+    #[must_use]
+    pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
+        // Nobody can load anything: `viewer` is asked for first.
+        let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
+        Self { viewer, route, gate, loaded }
+    }
+
+    /// The session of the request that a resolver belongs to.
+    pub fn of<'a>(context: &Context<'a>) -> &'a Self {
+        context.data_unchecked::<Self>()
+    }
+
+    /// The caller.
+    ///
+    /// # Errors
+    /// `Unauthenticated` where there is none.
+    pub fn viewer(&self) -> Result<Uuid, Error> {
+        self.viewer.ok_or(Error::Unauthenticated)
+    }
+
+    /// The server that answers this request's reports.
+    pub fn reports(&self) -> &Reports {
+        &self.route.reports
+    }
+
+    /// Loads rows.
+    ///
+    /// # Errors
+    /// There is no caller, or the batch failed.
+    pub async fn load<K: Key>(&self, key: K) -> Result<K::Value, Error> {
+        self.viewer()?;
+        let batches = Arc::clone(&self.loaded().rows);
+        batches.load(key).await
+    }
+
+    /// Loads a report.
+    ///
+    /// # Errors
+    /// There is no caller, or the batch failed.
+    pub async fn load_report<K: Key>(&self, key: K) -> Result<K::Value, Error> {
+        self.viewer()?;
+        let batches = Arc::clone(&self.loaded().reports);
+        batches.load(key).await
+    }
+
+    /// Writes, and forgets what was read before.
+    ///
+    /// # Errors
+    /// The input was refused, or the write failed; nothing was written then.
+    pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, Failure> {
+        let viewer = self.viewer()?;
+        // The library runs mutation fields under a mutation operation only, and that has a writer.
+        let writer = self.route.writer.as_ref().ok_or(Error::Timeout)?;
+        let outcome = writer.execute(command).await;
+        *self.loaded() = Loaded::new(viewer, &self.route, &self.gate);
+        outcome
+    }
+
+    fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,213 @@
+//! Workspaces.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use uuid::Uuid;
+
+use super::member::Member;
+use super::page::{Connection, Node, PageArguments, WHOLE, page_cost};
+use super::payload::{UserError, outcome};
+use super::project::Project;
+use super::report::{Report, Subject};
+use super::scalar::{self, Cursor, DateTime};
+use super::session::Session;
+use super::task::{self, Task, TaskFilter, TaskOrder};
+use crate::commands;
+use crate::entities::workspace::Model;
+use crate::error::Error;
+use crate::loaders::member::MembersOfWorkspace;
+use crate::loaders::project::ProjectsOfWorkspace;
+use crate::loaders::task::{Parent, TaskPage};
+use crate::loaders::workspace::{WorkspaceById, WorkspaceBySlug, WorkspacesOfUser};
+
+/// A tenant: everything else lives in exactly one workspace.
+#[derive(Clone)]
+pub struct Workspace(Arc<Model>);
+
+impl Node for Workspace {
+    type Row = Model;
+
+    fn of(row: Arc<Model>) -> Self {
+        Self(row)
+    }
+}
+
+/// A tenant: everything else lives in exactly one workspace, and only its members see it.
+#[Object]
+impl Workspace {
+    /// A UUID, unique among all rows.
+    fn id(&self) -> ID {
+        scalar::id(self.0.id)
+    }
+
+    /// The name, for people.
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The name, for addresses: unique among workspaces, lower-case letters, digits and single hyphens.
+    fn slug(&self) -> &str {
+        &self.0.slug
+    }
+
+    /// When the workspace was made.
+    fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When the workspace was last changed.
+    fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    /// When the workspace was deleted; null while it is live.
+    fn deleted_at(&self) -> Option<DateTime> {
+        self.0.deleted_at.map(DateTime)
+    }
+
+    /// The members, in the order in which they were registered as users.
+    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
+    async fn members(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+    ) -> Result<Connection<Member, MembersOfWorkspace>, Error> {
+        let list = MembersOfWorkspace { workspace_id: self.0.id, page: WHOLE };
+        Connection::load(context, list, PageArguments { first, after, last, before }).await
+    }
+
+    /// The projects, oldest first.
+    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
+    async fn projects(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+    ) -> Result<Connection<Project, ProjectsOfWorkspace>, Error> {
+        let list = ProjectsOfWorkspace { workspace_id: self.0.id, page: WHOLE };
+        Connection::load(context, list, PageArguments { first, after, last, before }).await
+    }
+
+    /// Every task of the workspace, newest first unless ordered otherwise.
+    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
+    async fn tasks(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+        #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
+        #[graphql(desc = "In which order; newest first where nothing is said.")] order_by: Option<TaskOrder>,
+    ) -> Result<Connection<Task, TaskPage>, Error> {
+        let list = task::list(context, Parent::Workspace(self.0.id), filter, order_by);
+        Connection::load(context, list, PageArguments { first, after, last, before }).await
+    }
+
+    /// Counts over all tasks of the workspace, from a replica.
+    fn report(&self) -> Option<Report> {
+        Some(Report::of(Subject::Workspace(self.0.id)))
+    }
+}
+
+/// The workspace that a visible row belongs to.
+pub(super) async fn of_reference(context: &Context<'_>, id: Uuid) -> Result<Workspace, Error> {
+    let workspace = Session::of(context).load(WorkspaceById(id)).await?;
+    workspace.map(Workspace).ok_or_else(|| Error::vanished("workspace"))
+}
+
+/// The root fields about workspaces.
+#[derive(Debug, Default)]
+pub struct WorkspaceQuery;
+
+#[Object]
+impl WorkspaceQuery {
+    /// A workspace by id. Null where there is none, or you are not a member of it.
+    async fn workspace(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The workspace's id.")] id: ID,
+    ) -> Option<Result<Workspace, Error>> {
+        let found = async { Session::of(context).load(WorkspaceById(scalar::uuid(&id, "id")?)).await };
+        found.await.map(|row| row.map(Workspace)).transpose()
+    }
+
+    /// A workspace by slug. Null where there is none, or you are not a member of it.
+    async fn workspace_by_slug(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The workspace's slug, as it is written.")] slug: String,
+    ) -> Option<Result<Workspace, Error>> {
+        let session = Session::of(context);
+        if !commands::workspace::is_slug(&slug) {
+            // Nothing can have it; a text that PostgreSQL cannot hold must not get there.
+            return session.viewer().map(|_| None).transpose();
+        }
+        session.load(WorkspaceBySlug(slug)).await.map(|row| row.map(Workspace)).transpose()
+    }
+
+    /// The workspaces that you are a member of, oldest first.
+    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
+    async fn workspaces(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+    ) -> Option<Result<Connection<Workspace, WorkspacesOfUser>, Error>> {
+        let connection = async {
+            let list = WorkspacesOfUser { user_id: Session::of(context).viewer()?, page: WHOLE };
+            Connection::load(context, list, PageArguments { first, after, last, before }).await
+        };
+        Some(connection.await)
+    }
+}
+
+/// What a new workspace is.
+#[derive(Debug, InputObject)]
+pub struct WorkspaceCreateInput {
+    /// The name, for people: 1 to 200 characters.
+    name: String,
+    /// The name, for addresses: 2 to 63 lower-case letters and digits with single hyphens between them; unique.
+    slug: String,
+}
+
+/// What became of a write to a workspace.
+#[derive(SimpleObject)]
+pub struct WorkspacePayload {
+    /// The workspace as it is now; null where nothing was written.
+    workspace: Option<Workspace>,
+    /// Why nothing was written; empty where it was.
+    user_errors: Vec<UserError>,
+}
+
+/// The mutations of workspaces.
+#[derive(Debug, Default)]
+pub struct WorkspaceMutation;
+
+#[Object]
+impl WorkspaceMutation {
+    /// Makes a workspace with you as its OWNER.
+    async fn workspace_create(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What the workspace is.")] input: WorkspaceCreateInput,
+    ) -> Option<Result<WorkspacePayload, Error>> {
+        let session = Session::of(context);
+        let payload = async {
+            let WorkspaceCreateInput { name, slug } = input;
+            let command = commands::workspace::Create { viewer: session.viewer()?, name, slug };
+            let (written, user_errors) = outcome(session.execute(command).await)?;
+            Ok(WorkspacePayload { workspace: written.map(|row| Workspace(Arc::new(row))), user_errors })
+        };
+        Some(payload.await)
+    }
+}

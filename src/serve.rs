@@ -1,0 +1,133 @@
+//! Serves until it is told to stop, and leaves nothing half done.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{MigrateAction, Settings};
+use crate::database::Database;
+use crate::deployment::{self, Deployment};
+use crate::http::{App, router};
+use crate::identity::Signer;
+use crate::{migrate, schema, seed, token};
+
+/// How long requests that are under way may take once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long the token is good that the private mode prints, in hours.
+const DEMO_TOKEN_HOURS: u32 = 24 * 30;
+
+/// Serves until SIGINT or SIGTERM; then the listener closes first, the pools next, a private cluster last.
+///
+/// # Errors
+/// The address is taken, the database cannot be reached, or a setting is missing; the error says what to do.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    // Before the database: a taken address or a missing secret should not start a cluster first.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
+    if settings.database_url.is_some() {
+        deployment::secret(&settings)?;
+    }
+    let deployment = Deployment::open(&settings).await?;
+    let served = serve(&settings, &deployment, listener).await;
+    let closed = deployment.close().await;
+    served.and(closed)
+}
+
+async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListener) -> anyhow::Result<()> {
+    let primary = &deployment.addresses.primary;
+    if deployment.is_private() || settings.migrate {
+        migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
+    }
+    if deployment.is_private() && seed::run(primary).await? {
+        tracing::info!("filled the empty database with the demo");
+    }
+    let signer = Signer::new(&deployment::secret(settings)?);
+    let demo_token = match deployment.is_private() {
+        true => token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok(),
+        false => None,
+    };
+    let database = Database::connect(&deployment.addresses, &settings.pools)
+        .await
+        .context("the primary does not answer; check DATABASE_URL")?;
+    let database = Arc::new(database);
+    if deployment.addresses.replicas.is_empty() {
+        tracing::warn!(
+            "no replica is configured (REPLICA_URLS): reports read the primary, through a read-only session"
+        );
+    }
+    let address = listener.local_addr()?;
+    if let Some(token) = &demo_token {
+        greet(address, token)?;
+    }
+    let app = Arc::new(App {
+        schema: schema::build(&settings.limits),
+        database: Arc::clone(&database),
+        signer,
+        limits: settings.limits.clone(),
+        debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
+        page_token: demo_token,
+    });
+    tracing::info!(%address, "serving");
+    until_stopped(listener, app).await?;
+    tracing::info!("closing the database connections");
+    match Arc::into_inner(database) {
+        Some(database) => database.close().await,
+        None => tracing::warn!("requests were cut off at the end of the drain"),
+    }
+    Ok(())
+}
+
+/// Answers requests until a signal comes, and for a while those that are under way.
+async fn until_stopped(listener: TcpListener, app: Arc<App>) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut told = stopped.clone();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        let _ = told.wait_for(|stop| *stop).await;
+    });
+    let server = tokio::spawn(server.into_future());
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping; requests under way may finish"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping; requests under way may finish"),
+    }
+    stop.send_replace(true);
+    let abort = server.abort_handle();
+    tokio::select! {
+        ended = server => ended??,
+        () = tokio::time::sleep(DRAIN) => abort.abort(),
+        _ = interrupt.recv() => {
+            tracing::warn!("a second SIGINT: not waiting for requests any more");
+            abort.abort();
+        }
+    }
+    Ok(())
+}
+
+/// Tells a person in a terminal where everything is.
+fn greet(address: SocketAddr, token: &str) -> std::io::Result<()> {
+    let url = format!("http://{address}");
+    let email = seed::DEMO_EMAIL;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "\n\
+         Trellis is ready.\n\n\
+         \x20 page     {url}/\n\
+         \x20 API      {url}/graphql\n\
+         \x20 schema   {url}/schema.graphql\n\
+         \x20 user     {email} (another one: trellis token --email ADDRESS)\n\
+         \x20 token    {token}\n\n\
+         Try:\n\n\
+         curl -s {url}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {token}' \\\n\
+         \x20 -d '{{\"query\":\"{{ viewer {{ name }} workspaces(first: 3) {{ nodes {{ name report {{ totals {{ total open overdue }} }} }} }} }}\"}}'\n\n\
+         Ctrl-C stops the server and its PostgreSQL; the data stays."
+    )?;
+    out.flush()
+}

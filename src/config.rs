@@ -1,4 +1,5 @@
 //! Every setting, its default and why: the only reader of the environment.
+#![expect(clippy::doc_markdown, reason = "the comments of settings are the text of --help, where backticks are noise")]
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -223,7 +224,6 @@ fn default_connections() -> u32 {
 impl Arguments {
     /// Reads the command line and the environment. Ends the process with a clear line where either is wrong.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the home that the lint points to")]
     pub fn read() -> Self {
         if let Some(unknown) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
             let message = format!(

@@ -5,6 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Settings;
 use crate::database::{Addresses, administration};
@@ -85,7 +87,7 @@ fn kept_secret(path: &Path) -> anyhow::Result<String> {
     if !path.exists() {
         let mut random = [0; 32];
         getrandom::fill(&mut random)?;
-        let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = URL_SAFE_NO_PAD.encode(random);
         // Written whole under another name, then linked: of two processes the first one wins, and nobody reads half.
         let draft = path.with_extension(std::process::id().to_string());
         std::fs::OpenOptions::new()

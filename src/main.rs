@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Seed => {
             with_database(&settings, async |deployment| {
                 let filled = seed::run(&deployment.addresses.primary).await?;
-                say(if filled { "filled with the demo" } else { "left as it is: there are users already" }.to_owned());
+                say(if filled { "filled with the demo" } else { "left as it is: there are users already" });
                 Ok(())
             })
             .await

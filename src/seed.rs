@@ -230,7 +230,7 @@ fn demo_task(index: usize, began: DateTime<Utc>, homes: &[Home]) -> task::Active
             index,
         )
         .unwrap_or(Priority::Medium)),
-        description: Set((index % 3 == 0).then(|| format!("{title}: see the notes of the last review."))),
+        description: Set(index.is_multiple_of(3).then(|| format!("{title}: see the notes of the last review."))),
         completed_at: Set(completed_at),
         updated_at: Set(completed_at.unwrap_or(made)),
         deleted_at: Set(None),

@@ -49,9 +49,10 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
         tracing::info!("filled the empty database with the demo");
     }
     let signer = Signer::new(&deployment::secret(settings)?);
-    let demo_token = match deployment.is_private() {
-        true => token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok(),
-        false => None,
+    let demo_token = if deployment.is_private() {
+        token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok()
+    } else {
+        None
     };
     let database = Database::connect(&deployment.addresses, &settings.pools)
         .await
@@ -77,9 +78,10 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
     tracing::info!(%address, "serving");
     until_stopped(listener, app).await?;
     tracing::info!("closing the database connections");
-    match Arc::into_inner(database) {
-        Some(database) => database.close().await,
-        None => tracing::warn!("requests were cut off at the end of the drain"),
+    if let Some(database) = Arc::into_inner(database) {
+        database.close().await;
+    } else {
+        tracing::warn!("requests were cut off at the end of the drain");
     }
     Ok(())
 }

@@ -19,9 +19,8 @@ impl From<DbErr> for Error {
             Some("57014" | "55P03") => Self::Timeout,
             Some("57P01" | "57P02" | "57P03" | "53300") => Self::Unavailable(Arc::new(error)),
             Some(code) if code.starts_with("08") => Self::Unavailable(Arc::new(error)),
-            Some(_) => Self::Internal(Arc::new(error)),
             None if is_connection(&error) => Self::Unavailable(Arc::new(error)),
-            None => Self::Internal(Arc::new(error)),
+            _ => Self::Internal(Arc::new(error)),
         }
     }
 }

@@ -174,15 +174,16 @@ fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Co
         None if executed || !error.path.is_empty() => Code::BadUserInput,
         // The library has no type for these three.
         None if error.message.contains("too complex") => {
-            error.message = "The document asks for more fields than maxComplexity: ask for smaller pages.".to_owned();
+            "The document asks for more fields than maxComplexity: ask for smaller pages."
+                .clone_into(&mut error.message);
             Code::LimitExceeded
         }
         None if error.message.contains("too deep") => {
-            error.message = "The document nests deeper than maxDepth.".to_owned();
+            "The document nests deeper than maxDepth.".clone_into(&mut error.message);
             Code::LimitExceeded
         }
         None if error.message.to_lowercase().contains("alias") => {
-            error.message = "The document has more aliases than maxAliases.".to_owned();
+            "The document has more aliases than maxAliases.".clone_into(&mut error.message);
             Code::LimitExceeded
         }
         None => Code::GraphqlValidationFailed,

@@ -276,7 +276,9 @@ async fn load_group<K: PageKey>(
         }
     }
     if cut.walk == Walk::Backward {
-        pages.iter_mut().for_each(|page| page.rows.reverse());
+        for page in &mut pages {
+            page.rows.reverse();
+        }
     }
     Ok(keys.into_iter().zip(pages.into_iter().map(Arc::new)).collect())
 }

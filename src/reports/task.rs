@@ -3,7 +3,6 @@
 //! One grouped statement costs 1.3 times a single count, and totals, statuses and priorities are sums over its rows.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -39,8 +38,10 @@ impl Key for TallyOfProject {
     type Value = Tally;
     const IS_LEAF: bool = true;
 
-    fn load(scope: &Scope, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Tally>, Error>> + Send {
-        load(scope, "tally_of_project", include_str!("tally_of_project.sql"), keys, |key| key.0, Self)
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Tally>, Error> {
+        let ids = keys.iter().map(|key| key.0).collect();
+        let tallies = load(scope, "tally_of_project", include_str!("tally_of_project.sql"), ids).await?;
+        Ok(tallies.into_iter().map(|(id, tally)| (Self(id), tally)).collect())
     }
 }
 
@@ -52,22 +53,22 @@ impl Key for TallyOfWorkspace {
     type Value = Tally;
     const IS_LEAF: bool = true;
 
-    fn load(scope: &Scope, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Tally>, Error>> + Send {
-        load(scope, "tally_of_workspace", include_str!("tally_of_workspace.sql"), keys, |key| key.0, Self)
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Tally>, Error> {
+        let ids = keys.iter().map(|key| key.0).collect();
+        let tallies = load(scope, "tally_of_workspace", include_str!("tally_of_workspace.sql"), ids).await?;
+        Ok(tallies.into_iter().map(|(id, tally)| (Self(id), tally)).collect())
     }
 }
 
-async fn load<K: Key>(
+async fn load(
     scope: &Scope,
     name: &'static str,
     sql: &'static str,
-    keys: &[K],
-    id: impl Fn(&K) -> Uuid + Send,
-    key: impl Fn(Uuid) -> K + Send,
-) -> Result<HashMap<K, Tally>, Error> {
-    let ids: Vec<Uuid> = keys.iter().map(id).collect();
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, Tally>, Error> {
+    let keys = ids.len();
     let mut cells: HashMap<Uuid, Vec<Cell>> = HashMap::new();
-    for row in scope.reader.rows(NamedStatement::new(name, sql, [ids.into()]).keys(keys.len())).await? {
+    for row in scope.reader.rows(NamedStatement::new(name, sql, [ids.into()]).keys(keys)).await? {
         let cell = Cell {
             status: row.try_get_by_index(1)?,
             priority: row.try_get_by_index(2)?,
@@ -77,5 +78,5 @@ async fn load<K: Key>(
         };
         cells.entry(row.try_get_by_index(0)?).or_default().push(cell);
     }
-    Ok(cells.into_iter().map(|(id, cells)| (key(id), Arc::new(cells))).collect())
+    Ok(cells.into_iter().map(|(id, cells)| (id, Arc::new(cells))).collect())
 }

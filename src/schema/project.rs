@@ -84,7 +84,6 @@ impl Project {
 
     /// The tasks, newest first unless ordered otherwise.
     #[graphql(complexity = "page_cost(first, last, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
     async fn tasks(
         &self,
         context: &Context<'_>,
@@ -95,8 +94,8 @@ impl Project {
         #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
         #[graphql(desc = "In which order; newest first where nothing is said.")] order_by: Option<TaskOrder>,
     ) -> Result<Connection<Task, TaskPage>, Error> {
-        let list = task::list(context, Parent::Project(self.0.id), filter, order_by);
-        Connection::load(context, list, PageArguments { first, after, last, before }).await
+        let page = PageArguments { first, after, last, before };
+        Connection::load(context, task::list(context, Parent::Project(self.0.id), filter, order_by), page).await
     }
 
     /// Counts over all tasks of the project, from a replica.

@@ -43,7 +43,7 @@ pub struct Server {
     limits: Limits,
 }
 
-/// What one request may ask for; more is refused with LIMIT_EXCEEDED.
+/// What one request may ask for; more is refused with `LIMIT_EXCEEDED`.
 #[derive(Debug, SimpleObject)]
 pub struct Limits {
     /// How deep fields may nest.

@@ -40,6 +40,7 @@ impl Session {
     }
 
     /// The session of the request that a resolver belongs to.
+    #[must_use]
     pub fn of<'a>(context: &Context<'a>) -> &'a Self {
         context.data_unchecked::<Self>()
     }

@@ -127,7 +127,6 @@ impl Task {
 
     /// What was said about the task, oldest first unless ordered otherwise.
     #[graphql(complexity = "page_cost(first, last, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
     async fn comments(
         &self,
         context: &Context<'_>,
@@ -136,8 +135,13 @@ impl Task {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Comment, CommentsOfTask>, Error> {
-        let list = CommentsOfTask { task_id: self.0.card.id, direction: Direction::Ascending, page: WHOLE };
-        Connection::load(context, list, PageArguments { first, after, last, before }).await
+        let page = PageArguments { first, after, last, before };
+        Connection::load(
+            context,
+            CommentsOfTask { task_id: self.0.card.id, direction: Direction::Ascending, page: WHOLE },
+            page,
+        )
+        .await
     }
 }
 

@@ -76,8 +76,8 @@ impl Workspace {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Member, MembersOfWorkspace>, Error> {
-        let list = MembersOfWorkspace { workspace_id: self.0.id, page: WHOLE };
-        Connection::load(context, list, PageArguments { first, after, last, before }).await
+        let page = PageArguments { first, after, last, before };
+        Connection::load(context, MembersOfWorkspace { workspace_id: self.0.id, page: WHOLE }, page).await
     }
 
     /// The projects, oldest first.
@@ -90,13 +90,12 @@ impl Workspace {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Project, ProjectsOfWorkspace>, Error> {
-        let list = ProjectsOfWorkspace { workspace_id: self.0.id, page: WHOLE };
-        Connection::load(context, list, PageArguments { first, after, last, before }).await
+        let page = PageArguments { first, after, last, before };
+        Connection::load(context, ProjectsOfWorkspace { workspace_id: self.0.id, page: WHOLE }, page).await
     }
 
     /// Every task of the workspace, newest first unless ordered otherwise.
     #[graphql(complexity = "page_cost(first, last, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
     async fn tasks(
         &self,
         context: &Context<'_>,
@@ -107,8 +106,8 @@ impl Workspace {
         #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
         #[graphql(desc = "In which order; newest first where nothing is said.")] order_by: Option<TaskOrder>,
     ) -> Result<Connection<Task, TaskPage>, Error> {
-        let list = task::list(context, Parent::Workspace(self.0.id), filter, order_by);
-        Connection::load(context, list, PageArguments { first, after, last, before }).await
+        let page = PageArguments { first, after, last, before };
+        Connection::load(context, task::list(context, Parent::Workspace(self.0.id), filter, order_by), page).await
     }
 
     /// Counts over all tasks of the workspace, from a replica.

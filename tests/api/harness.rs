@@ -1,0 +1,264 @@
+//! A server of its own for each test, on a database of its own, cloned from a migrated template. The database lives in
+//! a private cluster that the first test starts and that ends when the test process does, however it ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use trellis::config::{Arguments, MigrateAction, Settings};
+use trellis::database::{Addresses, Database, administration};
+use trellis::http::{App, router};
+use trellis::identity::Signer;
+use trellis::{migrate, schema};
+use uuid::Uuid;
+
+pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
+
+/// The private cluster of this test process.
+pub struct TestCluster {
+    primary: String,
+    replica: String,
+    _child: Child,
+    /// Closes with this process, which ends the cluster.
+    _input: ChildStdin,
+}
+
+const TEMPLATE: &str = "template_trellis";
+
+/// The cluster, with a migrated template in it.
+pub async fn cluster() -> &'static TestCluster {
+    static CLUSTER: OnceCell<TestCluster> = OnceCell::const_new();
+    CLUSTER
+        .get_or_init(|| async {
+            let cluster = tokio::task::spawn_blocking(TestCluster::start).await.unwrap();
+            administration::ensure_database(&cluster.primary, TEMPLATE).await.unwrap();
+            migrate::run(&cluster.primary_url(TEMPLATE), MigrateAction::Up, drop).await.unwrap();
+            cluster
+        })
+        .await
+}
+
+impl TestCluster {
+    fn start() -> Self {
+        let directory = std::env::temp_dir().join(format!("trellis-test-{}", std::process::id()));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trellis"))
+            .args(["cluster", "--temporary", "--log", "warn", "--data-dir"])
+            .arg(&directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = |name| {
+            let line = lines.next().expect("the cluster says where it is").unwrap();
+            line.strip_prefix(name).expect("a line for each server").trim().to_owned()
+        };
+        Self { primary: address("primary"), replica: address("replica"), _child: child, _input: input }
+    }
+
+    pub fn primary_url(&self, database: &str) -> String {
+        self.primary.replace("/postgres?", &format!("/{database}?"))
+    }
+
+    pub fn replica_url(&self, database: &str) -> String {
+        self.replica.replace("/postgres?", &format!("/{database}?"))
+    }
+
+    /// A database that nothing else uses, cloned from `template` or empty; its name.
+    pub async fn new_database(&self, template: Option<&str>) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let maintenance = administration::connect(&self.primary).await.unwrap();
+        let template = template.unwrap_or("template1");
+        maintenance.execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
+        maintenance.close().await.unwrap();
+        name
+    }
+}
+
+/// A path that no other test uses, and that does not exist.
+pub fn new_path(stem: &str) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("trellis-test-{}-{stem}-{number}", std::process::id()))
+}
+
+/// A running server and its database.
+pub struct World {
+    pub address: SocketAddr,
+    /// The primary, for fixtures and for looking behind the server's back.
+    pub sql: DatabaseConnection,
+    /// The replica, likewise.
+    pub replica_sql: DatabaseConnection,
+    pub addresses: Addresses,
+    pub signer: Signer,
+    client: reqwest::Client,
+}
+
+impl World {
+    /// A server with the default settings and a replica.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A server with settings as on the command line.
+    pub async fn with(words: &[&str]) -> Self {
+        let cluster = cluster().await;
+        let name = cluster.new_database(Some(TEMPLATE)).await;
+        let addresses = Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] };
+        Self::on(addresses.clone(), addresses, words).await
+    }
+
+    /// A server that knows no replica.
+    pub async fn without_replica() -> Self {
+        let cluster = cluster().await;
+        let name = cluster.new_database(Some(TEMPLATE)).await;
+        let real = Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] };
+        let known = Addresses { replicas: Vec::new(), ..real.clone() };
+        Self::on(real, known, &[]).await
+    }
+
+    /// A server that is told other addresses than the `real` ones that the tests use.
+    pub async fn on(real: Addresses, told: Addresses, words: &[&str]) -> Self {
+        let sql = administration::connect(&real.primary).await.unwrap();
+        let replica_sql =
+            eventually("the replica has the database", || administration::connect(&real.replicas[0])).await;
+        let settings = settings(words);
+        let database = Arc::new(Database::connect(&told, &settings.pools).await.unwrap());
+        let signer = Signer::new(SECRET);
+        let app = App {
+            schema: schema::build(&settings.limits),
+            database,
+            signer: signer.clone(),
+            limits: settings.limits,
+            debug_sql: settings.debug_sql.unwrap_or(true),
+            page_token: None,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router(Arc::new(app))).await.unwrap() });
+        let client = reqwest::Client::new();
+        Self { address, sql, replica_sql, addresses: real, signer, client }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn http(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// A token for a user.
+    pub fn token(&self, user: Uuid) -> String {
+        self.signer.mint(user, 1).unwrap()
+    }
+
+    /// Runs a document as a user, and shows its statements.
+    pub async fn ask(&self, user: Uuid, document: &str, variables: Value) -> Answer {
+        let body = json!({ "query": document, "variables": variables });
+        let request = self.client.post(self.url("/graphql")).bearer_auth(self.token(user)).header("x-debug", "sql");
+        Answer::of(request.json(&body).send().await.unwrap()).await
+    }
+
+    /// Runs a document as nobody.
+    pub async fn ask_anonymously(&self, document: &str) -> Answer {
+        let request = self.client.post(self.url("/graphql")).json(&json!({ "query": document }));
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Waits until the replica has everything that the primary has, and the server knows.
+    pub async fn replicated(&self) {
+        let position = "SELECT pg_current_wal_flush_lsn()::text";
+        let position: String = one(&self.sql, position).await.try_get_by_index(0).unwrap();
+        let caught_up = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
+        eventually("the replica catches up", || async {
+            let caught_up: bool = one(&self.replica_sql, &caught_up).await.try_get_by_index(0).unwrap();
+            caught_up.then_some(()).ok_or("it has not yet")
+        })
+        .await;
+    }
+
+    /// Ends the server's connections to one database server: a session hands its statistics over when it ends.
+    pub async fn flush_statistics(&self, connection: &DatabaseConnection) {
+        let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                        AND application_name LIKE 'trellis %'";
+        one(connection, &format!("SELECT count(pg_terminate_backend(pid)) {sessions}")).await;
+    }
+}
+
+pub fn settings(words: &[&str]) -> Settings {
+    let small = ["--primary-connections", "4", "--report-connections", "3"];
+    Arguments::from_words(&[&small, words].concat()).unwrap().settings
+}
+
+/// The first row of a statement.
+pub async fn one(connection: &DatabaseConnection, sql: &str) -> QueryResult {
+    connection.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await.unwrap().unwrap()
+}
+
+/// Asks again and again until the answer is good, for ten seconds at most.
+pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) if Instant::now() > deadline => panic!("not within ten seconds: {what}: {error:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(3)).await,
+        }
+    }
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+    /// As it came over the wire.
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Self { status, headers, body, text }
+    }
+
+    /// The data, where there were no errors.
+    pub fn data(&self) -> &Value {
+        assert!(self.body.get("errors").is_none(), "errors: {}", self.text);
+        &self.body["data"]
+    }
+
+    /// The codes of the errors.
+    pub fn codes(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().map(|error| error["extensions"]["code"].as_str().expect("every error has a code")).collect()
+    }
+
+    /// The names of the statements, sorted.
+    pub fn statements(&self) -> Vec<&str> {
+        let statements = self.body["extensions"]["sql"]["statements"].as_array().expect("X-Debug: sql is answered");
+        let mut names: Vec<&str> = statements.iter().map(|statement| statement["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How many statements a server ran: `primary` or `replica`.
+    pub fn statements_on(&self, target: &str) -> u64 {
+        self.body["extensions"]["sql"][target].as_u64().expect("X-Debug: sql is answered")
+    }
+}

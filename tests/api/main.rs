@@ -1,0 +1,9 @@
+//! The tests of the server, through HTTP, against a real primary and a real streaming replica.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "nobody but the tests calls these")]
+#![allow(clippy::too_many_lines, reason = "a test builds its world, acts and asserts in one place")]
+
+mod fixtures;
+mod harness;
+
+mod statements;

@@ -36,7 +36,7 @@ const SUPERUSER: &str = "trellis";
 pub enum Durability {
     /// Everything on: for a data directory that is kept.
     Kept,
-    /// `fsync`, `full_page_writes` and `synchronous_commit` off: for a directory that is deleted
+    /// `fsync` and `full_page_writes` off: for a directory that is deleted
     /// afterwards. Counts at the servers' start; it does not change servers that run.
     Temporary,
 }

@@ -188,7 +188,7 @@ impl Server {
             ("cluster_name", format!("trellis/{}", self.role)),
         ];
         if self.durability == Durability::Temporary {
-            for name in ["fsync", "full_page_writes", "synchronous_commit"] {
+            for name in ["fsync", "full_page_writes"] {
                 settings.push((name, "off".to_owned()));
             }
         }

@@ -7,3 +7,11 @@ mod fixtures;
 mod harness;
 
 mod statements;
+
+mod comment;
+mod project;
+mod report;
+mod task;
+mod workspace;
+
+mod schema_file;

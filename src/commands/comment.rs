@@ -25,10 +25,13 @@ pub struct Create {
 impl Command for Create {
     type Output = Model;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
+    fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
         faults.check_body("body", &self.body, 50_000);
-        faults.refuse()?;
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
         let sql = format!(
             "INSERT INTO comments AS c (id, task_id, author_id, body) \
              SELECT $3, t.id, m.user_id, $4 \

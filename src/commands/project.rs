@@ -27,10 +27,13 @@ pub struct Create {
 impl Command for Create {
     type Output = Model;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
+    fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
         faults.check_line("name", &self.name, 200);
-        faults.refuse()?;
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
         let sql = format!(
             "INSERT INTO projects AS made (id, workspace_id, name, status) \
              SELECT $3, w.id, $4, $5 FROM (SELECT $2::uuid AS workspace_id) p {TO_CALLER} WHERE {MAY_WRITE} \

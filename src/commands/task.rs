@@ -47,13 +47,16 @@ fn is_member(user: &str) -> String {
 impl Command for Create {
     type Output = Row;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
+    fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
         faults.check_line("title", &self.title, TITLE_CHARACTERS);
         if let Some(description) = &self.description {
             faults.check_length("description", description, DESCRIPTION_CHARACTERS);
         }
-        faults.refuse()?;
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
         let sql = format!(
             "INSERT INTO tasks AS t \
                (id, project_id, title, description, status, priority, due_date, assignee_id, completed_at) \
@@ -138,7 +141,7 @@ pub struct Update {
 impl Command for Update {
     type Output = Row;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
+    fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
         if let Change::Set(title) = &self.title {
             faults.check_line("title", title, TITLE_CHARACTERS);
@@ -146,7 +149,10 @@ impl Command for Update {
         if let Change::Set(Some(description)) = &self.description {
             faults.check_length("description", description, DESCRIPTION_CHARACTERS);
         }
-        faults.refuse()?;
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
         // One text for every set of changed columns: a column that is written with its own value costs nothing, and
         // leaves the update HOT.
         let sql = format!(

@@ -1,10 +1,10 @@
 //! Checks input before any SQL, and gathers every fault of it.
 
-use crate::error::{Failure, UserError, UserErrorCode};
+use crate::error::{UserError, UserErrorCode};
 
 /// The faults of one input.
 #[derive(Default)]
-pub(super) struct Faults(Vec<UserError>);
+pub(super) struct Faults(pub(super) Vec<UserError>);
 
 impl Faults {
     /// Adds a fault.
@@ -37,10 +37,5 @@ impl Faults {
         if text.contains('\0') {
             self.add(field, "Must not contain the NUL character.");
         }
-    }
-
-    /// Refuses the input where it has faults.
-    pub(super) fn refuse(self) -> Result<(), Failure> {
-        if self.0.is_empty() { Ok(()) } else { Err(Failure::Refused(self.0)) }
     }
 }

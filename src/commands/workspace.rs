@@ -8,7 +8,7 @@ use crate::clock;
 use crate::database::{Command, NamedStatement, Transaction};
 use crate::entities::columns;
 use crate::entities::workspace::{Column, Model};
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, UserError};
 
 /// Makes a workspace and its first member: the caller, as OWNER.
 #[derive(Clone, Debug)]
@@ -31,13 +31,16 @@ pub fn is_slug(text: &str) -> bool {
 impl Command for Create {
     type Output = Model;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
+    fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
         faults.check_line("name", &self.name, 200);
         if !is_slug(&self.slug) {
             faults.add("slug", "Must be 2 to 63 lower-case letters and digits, with single hyphens between them.");
         }
-        faults.refuse()?;
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
         let sql = format!(
             "WITH w AS (\
                INSERT INTO workspaces (id, name, slug) SELECT $2, $3, $4 FROM users u \

@@ -8,7 +8,7 @@ use sea_orm::{DatabaseTransaction, DbErr, QueryResult, TransactionTrait};
 
 use super::failure::is_repeatable;
 use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, UserError};
 
 /// How often a transaction is run that deadlocks or cannot be serialized.
 const ATTEMPTS: u32 = 3;
@@ -17,6 +17,9 @@ const ATTEMPTS: u32 = 3;
 pub trait Command: Send + Sync + 'static {
     /// What was written.
     type Output: Send + 'static;
+
+    /// Every fault that the input shows by itself. It is asked for before anything else, so bad input costs nothing.
+    fn faults(&self) -> Vec<UserError>;
 
     /// Does it.
     fn run(&self, transaction: &Transaction) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
@@ -49,6 +52,10 @@ impl Writer {
     /// # Errors
     /// `Refused` where the command refused the input, `Failed` where the database did; nothing was written then.
     pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, Failure> {
+        let faults = command.faults();
+        if !faults.is_empty() {
+            return Err(Failure::Refused(faults));
+        }
         let writer = self.clone();
         let task = tokio::spawn(async move {
             let mut attempt = 1;

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::user::{self, User};
 use crate::commands;
 use crate::commands::task::Change;
+use crate::database::Command;
 use crate::entities::task::{Detail, Projection, Row};
 use crate::error::{Error, Failure, UserErrorCode};
 use crate::loaders::comment::CommentsOfTask;
@@ -358,7 +359,11 @@ fn update(viewer: uuid::Uuid, input: TaskUpdateInput) -> Result<commands::task::
             MaybeUndefined::Undefined => Change::Keep,
         },
     };
-    if faults.is_empty() { Ok(command) } else { Err(Failure::Refused(faults)) }
+    if faults.is_empty() {
+        return Ok(command);
+    }
+    faults.extend(command.faults());
+    Err(Failure::Refused(faults))
 }
 
 fn optional<T>(value: MaybeUndefined<T>) -> Change<Option<T>> {

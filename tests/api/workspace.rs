@@ -95,7 +95,7 @@ async fn all_faults_of_a_new_workspace_are_told_at_once_and_nothing_is_written()
         fields,
         [(&json!("INVALID"), &json!(["input", "name"])), (&json!("INVALID"), &json!(["input", "slug"]))]
     );
-    assert_eq!(answer.statements(), ["begin", "rollback"]);
+    assert!(answer.statements().is_empty(), "bad input costs nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

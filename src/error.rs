@@ -12,6 +12,8 @@ use sea_orm::DbErr;
 pub enum Code {
     /// A field needs a caller, and there is no valid bearer token.
     Unauthenticated,
+    /// The caller's role does not allow it.
+    Forbidden,
     /// An argument has a value that can never be right.
     BadUserInput,
     /// A cursor is damaged or belongs to another order.
@@ -38,6 +40,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::InvalidCursor => "INVALID_CURSOR",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
@@ -57,6 +60,9 @@ pub enum Error {
     /// There is no caller.
     #[error("This needs a caller: send the header Authorization: Bearer <token>.")]
     Unauthenticated,
+    /// The caller's role does not allow it; the text says what role would.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// An argument can never be right; the text says how to mend it.
     #[error("{0}")]
     BadUserInput(String),
@@ -92,6 +98,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Unauthenticated => Code::Unauthenticated,
+            Self::Forbidden(_) => Code::Forbidden,
             Self::BadUserInput(_) => Code::BadUserInput,
             Self::InvalidCursor => Code::InvalidCursor,
             Self::LimitExceeded(_) => Code::LimitExceeded,

@@ -8,6 +8,7 @@
 
 pub mod comment;
 pub mod member;
+pub mod node;
 pub mod page;
 pub mod payload;
 pub mod project;
@@ -26,6 +27,7 @@ use crate::config::Limits;
 /// Reads: rows from the primary, reports from a replica.
 #[derive(Debug, Default, MergedObject)]
 pub struct Query(
+    node::NodeQuery,
     user::UserQuery,
     workspace::WorkspaceQuery,
     project::ProjectQuery,

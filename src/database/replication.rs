@@ -19,6 +19,10 @@ use crate::clock;
 /// How often a replica is compared with the primary.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often, and how quickly, a server that starts looks at a replica before it goes on without.
+const FIRST_LOOKS: u32 = 40;
+const FIRST_INTERVAL: Duration = Duration::from_millis(25);
+
 /// Samples kept of the primary: a replica that is further behind than these reach back counts as down.
 const SAMPLES: usize = 1_000;
 
@@ -52,11 +56,18 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Looks once, so that the first request finds a replica that is there, and goes on watching.
+    /// Looks until the replica has reached the primary's first sample, so that the first request finds a replica that
+    /// is there; gives that up where it does not answer or is far behind, and goes on watching.
     pub(super) async fn watch(door: Arc<Door>, primary: Arc<Door>) -> Self {
         let seen = Arc::new(Mutex::new(None));
         let mut watcher = Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen));
-        watcher.look().await;
+        for _ in 0..FIRST_LOOKS {
+            watcher.look().await;
+            if watcher.answers == Some(false) || watcher.has_seen() {
+                break;
+            }
+            tokio::time::sleep(FIRST_INTERVAL).await;
+        }
         Self { door, seen, watcher: tokio::spawn(watcher.run()) }
     }
 
@@ -99,6 +110,10 @@ impl Watcher {
             ticks.tick().await;
             self.look().await;
         }
+    }
+
+    fn has_seen(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Compares the replica with the primary, and publishes what was seen.

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, JoinType, QueryFilter, 
 use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
+use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
@@ -41,11 +41,13 @@ impl Key for CommentById {
     }
 }
 
-/// A page of a task's comments, oldest first unless the direction says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A page of a task's comments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CommentsOfTask {
     /// Whose.
     pub task_id: Uuid,
+    /// Which soft-deleted ones.
+    pub deleted: Deleted,
     /// In which order of creation.
     pub direction: Direction,
     /// How many, from where.
@@ -63,26 +65,26 @@ impl Key for CommentsOfTask {
 impl PageKey for CommentsOfTask {
     type Row = Model;
     type Count = CommentCount;
-    type Arguments = Direction;
+    type Arguments = (Deleted, Direction);
+
+    fn page(&self) -> Page {
+        self.page.clone()
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..self.clone() }
+    }
+
+    fn count(&self) -> CommentCount {
+        CommentCount { task_id: self.task_id, deleted: self.deleted }
+    }
 
     fn parent(&self) -> Uuid {
         self.task_id
     }
 
-    fn page(&self) -> Page {
-        self.page
-    }
-
-    fn with_page(&self, page: Page) -> Self {
-        Self { page, ..*self }
-    }
-
-    fn count(&self) -> CommentCount {
-        CommentCount(self.task_id)
-    }
-
-    fn arguments(&self) -> Direction {
-        self.direction
+    fn arguments(&self) -> Self::Arguments {
+        (self.deleted, self.direction)
     }
 
     fn order(&self) -> &'static str {
@@ -93,41 +95,53 @@ impl PageKey for CommentsOfTask {
     }
 
     fn position(&self, comment: &Model) -> Position {
-        Position { at: Some(comment.created_at), id: comment.id }
+        Position { value: SortValue::Time(comment.created_at), id: comment.id }
     }
 
-    fn direction(direction: &Direction) -> Direction {
+    fn direction((_, direction): &Self::Arguments) -> Direction {
         *direction
     }
 
-    fn sql(_: &Direction, cut: Cut) -> ListSql {
-        let (keyword, operator) = (cut.keyword(), cut.operator());
-        let select = format!(
-            "SELECT {} FROM comments c WHERE c.task_id = k.parent AND c.deleted_at IS NULL \
-             AND (c.created_at, c.id) {operator} (k.at, k.id) ORDER BY c.created_at {keyword}, c.id {keyword} LIMIT $4",
-            columns("c", Column::iter())
-        );
-        ListSql { name: "comments_of_task", select, values: Vec::new() }
+    fn sql((deleted, _): &Self::Arguments, cut: Cut, _: &mut Bound) -> (&'static str, String) {
+        let columns = columns("t", Column::iter());
+        let sql = deleted.page(&cut.order("t.created_at", "t.id"), |deleted| {
+            let select = format!("SELECT {columns} FROM comments t WHERE t.task_id = k.parent AND {deleted}");
+            cut.page(&select, "t.created_at", "t.id")
+        });
+        ("comments_of_task", sql)
     }
 
-    fn decode(_: &Direction, row: &QueryResult, at: usize) -> Result<Model, DbErr> {
+    fn decode(_: &Self::Arguments, row: &QueryResult, at: usize) -> Result<Model, DbErr> {
         Model::decode(row, at)
     }
 }
 
 /// How many comments a task has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CommentCount(pub Uuid);
+pub struct CommentCount {
+    /// Whose.
+    pub task_id: Uuid,
+    /// Which soft-deleted ones.
+    pub deleted: Deleted,
+}
 
 impl Key for CommentCount {
     type Value = i64;
     const IS_LEAF: bool = true;
 
     async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        let sql = "SELECT c.task_id, count(*) FROM comments c \
-                   WHERE c.task_id = ANY($1) AND c.deleted_at IS NULL GROUP BY c.task_id";
-        let parents = keys.iter().map(|key| key.0).collect();
-        let counts = count::load(scope, "comment_count_of_task", sql, parents, Vec::new()).await?;
-        Ok(counts.into_iter().map(|(task_id, count)| (Self(task_id), count)).collect())
+        count::load(
+            scope,
+            keys,
+            |key| (key.task_id, key.deleted),
+            |deleted, _| {
+                let sql = format!(
+                    "SELECT t.task_id, count(*) FROM comments t WHERE t.task_id = ANY($1) AND {} GROUP BY t.task_id",
+                    deleted.condition()
+                );
+                ("comment_count_of_task", sql)
+            },
+        )
+        .await
     }
 }

@@ -1,23 +1,77 @@
-//! Pages and counts of the members of a workspace.
+//! Members by id, the caller's role in a workspace, and pages and counts of the members of a workspace.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{DbErr, Iterable, QueryResult};
+use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
 use super::count;
-use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
+use super::page::{self, Bound, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
 use crate::batch::{Key, Scope};
+use crate::database::NamedStatement;
 use crate::entities::columns;
-use crate::entities::member::{Column, Model};
+use crate::entities::member::{Column, Entity, Model, Role};
 use crate::error::Error;
 
-/// A page of a workspace's members, in the order of the users' ids: that of their registration.
+/// A member of one of the caller's workspaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemberById(pub Uuid);
+
+impl Key for MemberById {
+    type Value = Option<Arc<Model>>;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let sql = format!(
+            "SELECT {} FROM members t JOIN workspaces w ON w.id = t.workspace_id AND w.deleted_at IS NULL \
+             JOIN members m ON m.workspace_id = w.id AND m.user_id = $2 AND m.deleted_at IS NULL \
+             JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL \
+             WHERE t.id = ANY($1) AND t.deleted_at IS NULL",
+            columns("t", Column::iter())
+        );
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let statement = NamedStatement::new("member_by_id", sql, [ids.into(), scope.viewer.into()]);
+        let rows = scope.reader.rows(statement.keys(keys.len())).await?;
+        rows.iter()
+            .map(|row| {
+                let member = Model::decode(row, 0)?;
+                Ok((Self(member.id), Some(Arc::new(member))))
+            })
+            .collect()
+    }
+}
+
+/// The caller's role in a workspace that the caller sees; none where the caller is no live member of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ViewerRole(pub Uuid);
+
+impl Key for ViewerRole {
+    type Value = Option<Role>;
+
+    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let workspaces: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let select = Entity::find()
+            .filter(Column::WorkspaceId.eq_any(workspaces))
+            .filter(Column::UserId.eq(scope.viewer))
+            .filter(Column::DeletedAt.is_null());
+        let statement = NamedStatement::build("viewer_role", select.as_query()).keys(keys.len());
+        let rows = scope.reader.rows(statement).await?;
+        rows.iter()
+            .map(|row| {
+                let member = Model::decode(row, 0)?;
+                Ok((Self(member.workspace_id), Some(member.role)))
+            })
+            .collect()
+    }
+}
+
+/// A page of a workspace's members, in the order of the users' ids: that of their registration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MembersOfWorkspace {
     /// Whose.
     pub workspace_id: Uuid,
+    /// Those with one of these roles; none where the list is empty, all where there is none.
+    pub roles: Option<Vec<Role>>,
     /// How many, from where.
     pub page: Page,
 }
@@ -33,66 +87,87 @@ impl Key for MembersOfWorkspace {
 impl PageKey for MembersOfWorkspace {
     type Row = Model;
     type Count = MemberCount;
-    type Arguments = ();
+    type Arguments = Option<Vec<Role>>;
+
+    fn page(&self) -> Page {
+        self.page.clone()
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..self.clone() }
+    }
+
+    fn count(&self) -> MemberCount {
+        MemberCount { workspace_id: self.workspace_id, roles: self.roles.clone() }
+    }
 
     fn parent(&self) -> Uuid {
         self.workspace_id
     }
 
-    fn page(&self) -> Page {
-        self.page
+    fn arguments(&self) -> Self::Arguments {
+        self.roles.clone()
     }
-
-    fn with_page(&self, page: Page) -> Self {
-        Self { page, ..*self }
-    }
-
-    fn count(&self) -> MemberCount {
-        MemberCount(self.workspace_id)
-    }
-
-    fn arguments(&self) {}
 
     fn order(&self) -> &'static str {
         "members.user_id.asc"
     }
 
     fn position(&self, member: &Model) -> Position {
-        Position { at: None, id: member.user_id }
+        Position { value: SortValue::Nothing, id: member.user_id }
     }
 
-    fn direction((): &()) -> Direction {
+    fn direction(_: &Self::Arguments) -> Direction {
         Direction::Ascending
     }
 
-    fn sql((): &(), cut: Cut) -> ListSql {
-        let (keyword, operator) = (cut.keyword(), cut.operator());
+    fn sql(roles: &Self::Arguments, cut: Cut, bound: &mut Bound) -> (&'static str, String) {
         let select = format!(
-            "SELECT {} FROM members m WHERE m.workspace_id = k.parent AND m.deleted_at IS NULL \
-             AND m.user_id {operator} k.id ORDER BY m.user_id {keyword} LIMIT $4",
-            columns("m", Column::iter())
+            "SELECT {} FROM members t WHERE t.workspace_id = k.parent AND t.deleted_at IS NULL{}",
+            columns("t", Column::iter()),
+            with_roles(roles.as_deref(), bound)
         );
-        ListSql { name: "members_of_workspace", select, values: Vec::new() }
+        ("members_of_workspace", cut.page_by_id(&select, "t.user_id"))
     }
 
-    fn decode((): &(), row: &QueryResult, at: usize) -> Result<Model, DbErr> {
+    fn decode(_: &Self::Arguments, row: &QueryResult, at: usize) -> Result<Model, DbErr> {
         Model::decode(row, at)
     }
 }
 
+fn with_roles(roles: Option<&[Role]>, bound: &mut Bound) -> String {
+    let Some(roles) = roles else { return String::new() };
+    let values = roles.iter().map(ActiveEnum::to_value).collect::<Vec<String>>();
+    format!(" AND t.role = ANY({}::text[])", bound.bind(values))
+}
+
 /// How many members a workspace has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MemberCount(pub Uuid);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MemberCount {
+    /// Whose.
+    pub workspace_id: Uuid,
+    /// As in [`MembersOfWorkspace`].
+    pub roles: Option<Vec<Role>>,
+}
 
 impl Key for MemberCount {
     type Value = i64;
     const IS_LEAF: bool = true;
 
     async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        let sql = "SELECT m.workspace_id, count(*) FROM members m \
-                   WHERE m.workspace_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.workspace_id";
-        let parents = keys.iter().map(|key| key.0).collect();
-        let counts = count::load(scope, "member_count_of_workspace", sql, parents, Vec::new()).await?;
-        Ok(counts.into_iter().map(|(workspace_id, count)| (Self(workspace_id), count)).collect())
+        count::load(
+            scope,
+            keys,
+            |key| (key.workspace_id, key.roles.clone()),
+            |roles, bound| {
+                let sql = format!(
+                    "SELECT t.workspace_id, count(*) FROM members t \
+                 WHERE t.workspace_id = ANY($1) AND t.deleted_at IS NULL{} GROUP BY t.workspace_id",
+                    with_roles(roles.as_deref(), bound)
+                );
+                ("member_count_of_workspace", sql)
+            },
+        )
+        .await
     }
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
@@ -17,17 +17,30 @@ use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
 use crate::error::Error;
 
+/// A row's value in the order of its list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SortValue {
+    /// The order is by id alone.
+    Nothing,
+    /// The order is by a column that is null in this row.
+    Null,
+    /// The order is by time.
+    Time(DateTime<Utc>),
+    /// The order is by text.
+    Text(String),
+}
+
 /// Where a row stands in an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The row's value in an order by time; none where the order is by id alone, or the row has no value.
-    pub at: Option<DateTime<Utc>>,
+    /// The row's value.
+    pub value: SortValue,
     /// The id that breaks ties.
     pub id: Uuid,
 }
 
 /// Where a page starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Start {
     /// At the end of the list from which the page walks.
     End,
@@ -47,7 +60,7 @@ pub enum Walk {
 }
 
 /// A part of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     /// At most this many rows.
     pub limit: u16,
@@ -61,7 +74,7 @@ impl Page {
     /// A page of one row that tells whether anything lies behind this page's start; none where nothing can.
     #[must_use]
     pub fn behind(&self) -> Option<Self> {
-        let (Start::Beyond(position) | Start::At(position)) = self.start else { return None };
+        let (Start::Beyond(position) | Start::At(position)) = self.start.clone() else { return None };
         let walk = match self.walk {
             Walk::Forward => Walk::Backward,
             Walk::Backward => Walk::Forward,
@@ -77,6 +90,52 @@ pub enum Direction {
     Ascending,
     /// Newest, largest first.
     Descending,
+}
+
+/// Which soft-deleted rows a list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Deleted {
+    /// None of them.
+    #[default]
+    Exclude,
+    /// All rows, deleted or not.
+    Include,
+    /// Nothing else.
+    Only,
+}
+
+impl Deleted {
+    /// The conditions on a row `t`, each of which has indexes of its own.
+    pub(super) fn conditions(self) -> &'static [&'static str] {
+        match self {
+            Self::Exclude => &["t.deleted_at IS NULL"],
+            Self::Include => &["t.deleted_at IS NULL", "t.deleted_at IS NOT NULL"],
+            Self::Only => &["t.deleted_at IS NOT NULL"],
+        }
+    }
+
+    /// One condition for all, where nothing is ordered.
+    pub(super) fn condition(self) -> &'static str {
+        match self {
+            Self::Exclude => "t.deleted_at IS NULL",
+            Self::Include => "true",
+            Self::Only => "t.deleted_at IS NOT NULL",
+        }
+    }
+
+    /// The page over all rows that are shown: `page` makes the one for a condition.
+    pub(super) fn page(self, order: &str, page: impl Fn(&str) -> String) -> String {
+        let pages: Vec<String> = self.conditions().iter().map(|condition| page(condition)).collect();
+        match pages.as_slice() {
+            [page] => page.clone(),
+            pages => format!("SELECT t.* FROM (({})) t ORDER BY {order} LIMIT $2", pages.join(") UNION ALL (")),
+        }
+    }
+}
+
+/// A text as a pattern for ILIKE that finds it anywhere.
+pub(super) fn containing(text: &str) -> String {
+    format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_"))
 }
 
 /// The rows of a page.
@@ -121,23 +180,48 @@ pub trait PageKey: Key<Value = Arc<Rows<Self::Row>>> {
 
     /// The direction of the list's order.
     fn direction(arguments: &Self::Arguments) -> Direction;
-    /// The statement.
-    fn sql(arguments: &Self::Arguments, cut: Cut) -> ListSql;
+    /// The statement's name, and a SELECT for the page of one parent, whose id is `k.parent`.
+    fn sql(arguments: &Self::Arguments, cut: Cut, bound: &mut Bound) -> (&'static str, String);
     /// Reads a row whose columns start at `at`.
     ///
     /// # Errors
     /// A column is missing or of another type.
     fn decode(arguments: &Self::Arguments, row: &QueryResult, at: usize) -> Result<Self::Row, DbErr>;
+
+    /// Which part of its parent's children each key is about: values for `k.part`.
+    #[must_use]
+    fn parts(_: &[Self]) -> Option<Vec<String>> {
+        None
+    }
 }
 
-/// The SQL for one parent's page, and what it binds after `$4`.
-pub struct ListSql {
-    /// The statement's name.
-    pub name: &'static str,
-    /// A SELECT that reads the parent from `k.parent`, the start from `k.at` and `k.id`, and the limit from `$4`.
-    pub select: String,
-    /// `$5` and so on.
-    pub values: Vec<Value>,
+/// The values that a statement binds.
+pub struct Bound {
+    values: Vec<Value>,
+    viewer: Uuid,
+}
+
+impl Bound {
+    /// Values for a statement that reads within `scope`; the first ones are `values`.
+    pub(super) fn new(scope: &Scope, values: Vec<Value>) -> Self {
+        Self { values, viewer: scope.viewer }
+    }
+
+    /// Every value, in order.
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+
+    /// Binds a value, and names it in SQL.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("${}", self.values.len())
+    }
+
+    /// Binds the caller.
+    pub(super) fn bind_viewer(&mut self) -> String {
+        self.bind(self.viewer)
+    }
 }
 
 /// How a page cuts its list, in SQL's terms.
@@ -145,30 +229,72 @@ pub struct ListSql {
 pub struct Cut {
     direction: Direction,
     walk: Walk,
-    inclusive: bool,
+    from: From,
+}
+
+/// What a page starts from. Each has a text of its own: a condition like `k.at IS NULL OR …` would make the database
+/// read everything before the start, 51,154 buffers instead of 1,158.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum From {
+    End,
+    Id { inclusive: bool },
+    Time { inclusive: bool },
+    Text { inclusive: bool },
+    Null { inclusive: bool },
+}
+
+impl From {
+    fn of(start: &Start) -> Self {
+        let (position, inclusive) = match start {
+            Start::End => return Self::End,
+            Start::Beyond(position) => (position, false),
+            Start::At(position) => (position, true),
+        };
+        match position.value {
+            SortValue::Nothing => Self::Id { inclusive },
+            SortValue::Null => Self::Null { inclusive },
+            SortValue::Time(_) => Self::Time { inclusive },
+            SortValue::Text(_) => Self::Text { inclusive },
+        }
+    }
+
+    fn is_inclusive(self) -> bool {
+        match self {
+            Self::End => false,
+            Self::Id { inclusive } | Self::Time { inclusive } | Self::Text { inclusive } | Self::Null { inclusive } => {
+                inclusive
+            }
+        }
+    }
 }
 
 impl Cut {
-    fn new(order: Direction, page: Page) -> Self {
+    fn new(order: Direction, page: &Page) -> Self {
         let direction = match (order, page.walk) {
             (order, Walk::Forward) => order,
             (Direction::Ascending, Walk::Backward) => Direction::Descending,
             (Direction::Descending, Walk::Backward) => Direction::Ascending,
         };
-        Self { direction, walk: page.walk, inclusive: matches!(page.start, Start::At(_)) }
+        Self { direction, walk: page.walk, from: From::of(&page.start) }
     }
 
-    /// The keyword of every column in ORDER BY.
-    pub(super) fn keyword(self) -> &'static str {
+    fn keyword(self) -> &'static str {
         match self.direction {
             Direction::Ascending => "ASC",
             Direction::Descending => "DESC",
         }
     }
 
-    /// The operator between a row and the start.
-    pub(super) fn operator(self) -> &'static str {
-        match (self.direction, self.inclusive) {
+    /// Rows without a value come last in every list, so a page that walks backward meets them first.
+    fn nulls(self) -> &'static str {
+        match self.walk {
+            Walk::Forward => "NULLS LAST",
+            Walk::Backward => "NULLS FIRST",
+        }
+    }
+
+    fn operator(self) -> &'static str {
+        match (self.direction, self.from.is_inclusive()) {
             (Direction::Ascending, false) => ">",
             (Direction::Ascending, true) => ">=",
             (Direction::Descending, false) => "<",
@@ -176,55 +302,98 @@ impl Cut {
         }
     }
 
-    /// Rows without a value come last in every list, so a page that walks backward meets them first.
-    pub(super) fn nulls(self) -> Nulls {
-        match self.walk {
-            Walk::Forward => Nulls::Last,
-            Walk::Backward => Nulls::First,
-        }
+    /// The page of `live`, a SELECT with a WHERE, in the order of a column that is never null, then of the id.
+    pub(super) fn page(self, live: &str, value: &str, id: &str) -> String {
+        let after = match self.from {
+            From::End => String::new(),
+            _ => format!(" AND ({value}, {id}) {} (k.at, k.id)", self.operator()),
+        };
+        format!("{live}{after} ORDER BY {} LIMIT $2", self.order(value, id))
     }
 
-    /// Places before and after every row, in the direction of the cut.
-    pub(super) fn edges(self) -> [(DateTime<Utc>, Uuid); 2] {
-        let start_of =
-            |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
-        // Clients can write the years 1 to 9999.
-        let (least, greatest) = ((start_of(0), Uuid::nil()), (start_of(10_000), Uuid::max()));
-        match self.direction {
-            Direction::Ascending => [least, greatest],
-            Direction::Descending => [greatest, least],
-        }
+    /// The page of `live` in the order of the id.
+    pub(super) fn page_by_id(self, live: &str, id: &str) -> String {
+        let after = match self.from {
+            From::End => String::new(),
+            _ => format!(" AND {id} {} k.id", self.operator()),
+        };
+        format!("{live}{after} ORDER BY {id} {} LIMIT $2", self.keyword())
     }
 
-    /// The start as a value of `(at, id)`, always there: `k.at IS NULL OR …` would read everything before the start,
-    /// 51,154 buffers instead of 1,158. A row without a value stands beyond the edge on its side.
-    fn place(self, start: Start) -> (DateTime<Utc>, Uuid) {
-        let [first, last] = self.edges();
-        match start {
-            Start::End => first,
-            Start::Beyond(Position { at, id }) | Start::At(Position { at, id }) => match (at, self.nulls()) {
-                (Some(at), _) => (at, id),
-                (None, Nulls::First) => (first.0, id),
-                (None, Nulls::Last) => (last.0, id),
-            },
-        }
+    /// The page of `live` in the order of a column that may be null, then of the id: rows with a value and rows without
+    /// one, each in their own order. One row comparison would lose the rows without a value. The second branch is not
+    /// run when the first one fills the page, since the branches of UNION ALL run in order.
+    pub(super) fn page_with_nulls(self, live: &str, value: &str, id: &str) -> String {
+        let with_value = |start: &str| {
+            format!("({live} AND {value} IS NOT NULL{start} ORDER BY {value} {0}, {id} {0} LIMIT $2)", self.keyword())
+        };
+        let without =
+            |start: &str| format!("({live} AND {value} IS NULL{start} ORDER BY {id} {} LIMIT $2)", self.keyword());
+        let beyond_value = format!(" AND ({value}, {id}) {} (k.at, k.id)", self.operator());
+        let beyond_id = format!(" AND {id} {} k.id", self.operator());
+        let branches = match (self.walk, self.from) {
+            (Walk::Forward, From::End) => [Some(with_value("")), Some(without(""))],
+            (Walk::Forward, From::Null { .. }) => [Some(without(&beyond_id)), None],
+            (Walk::Forward, _) => [Some(with_value(&beyond_value)), Some(without(""))],
+            (Walk::Backward, From::End) => [Some(without("")), Some(with_value(""))],
+            (Walk::Backward, From::Null { .. }) => [Some(without(&beyond_id)), Some(with_value(""))],
+            (Walk::Backward, _) => [Some(with_value(&beyond_value)), None],
+        };
+        let branches: Vec<String> = branches.into_iter().flatten().collect();
+        format!("SELECT t.* FROM ({}) t LIMIT $2", branches.join(" UNION ALL "))
     }
-}
 
-/// On which side rows without a value are met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nulls {
-    First,
-    Last,
-}
+    /// The ORDER BY of rows from several pages that are merged into one.
+    pub(super) fn order(self, value: &str, id: &str) -> String {
+        format!("{value} {0}, {id} {0}", self.keyword())
+    }
 
-impl Nulls {
-    /// The keywords in ORDER BY.
-    pub(super) fn keyword(self) -> &'static str {
-        match self {
-            Self::First => "NULLS FIRST",
-            Self::Last => "NULLS LAST",
+    /// As [`Self::order`], by a column that may be null.
+    pub(super) fn order_with_nulls(self, value: &str, id: &str) -> String {
+        format!("{value} {0} {1}, {id} {0}", self.keyword(), self.nulls())
+    }
+
+    /// The source of the statement: parents, and the start of each page where it has one.
+    fn source<K: PageKey>(self, keys: &[K], bound: &mut Bound) -> String {
+        let mut arrays = vec!["$1::uuid[]".to_owned()];
+        let mut names = vec!["parent"];
+        let starts = || {
+            keys.iter().filter_map(|key| match key.page().start {
+                Start::End => None,
+                Start::Beyond(position) | Start::At(position) => Some(position),
+            })
+        };
+        let at: Option<(Value, &str)> = match self.from {
+            From::Time { .. } => {
+                let times = starts().filter_map(|start| match start.value {
+                    SortValue::Time(time) => Some(time),
+                    _ => None,
+                });
+                Some((times.collect::<Vec<_>>().into(), "timestamptz[]"))
+            }
+            From::Text { .. } => {
+                let texts = starts().filter_map(|start| match start.value {
+                    SortValue::Text(text) => Some(text),
+                    _ => None,
+                });
+                Some((texts.collect::<Vec<_>>().into(), "text[]"))
+            }
+            _ => None,
+        };
+        if let Some((values, kind)) = at {
+            arrays.push(format!("{}::{kind}", bound.bind(values)));
+            names.push("at");
         }
+        if self.from != From::End {
+            arrays.push(format!("{}::uuid[]", bound.bind(starts().map(|start| start.id).collect::<Vec<_>>())));
+            names.push("id");
+        }
+        if let Some(parts) = K::parts(keys) {
+            arrays.push(format!("{}::text[]", bound.bind(parts)));
+            names.push("part");
+        }
+        names.push("ord");
+        format!("unnest({}) WITH ORDINALITY AS k ({})", arrays.join(", "), names.join(", "))
     }
 }
 
@@ -236,7 +405,7 @@ pub(super) fn load<K: PageKey>(
     let mut groups: HashMap<(K::Arguments, Cut, u16), Vec<K>> = HashMap::new();
     for key in keys {
         let (arguments, page) = (key.arguments(), key.page());
-        let cut = Cut::new(K::direction(&arguments), page);
+        let cut = Cut::new(K::direction(&arguments), &page);
         groups.entry((arguments, cut, page.limit)).or_default().push(key.clone());
     }
     async move {
@@ -254,15 +423,11 @@ async fn load_group<K: PageKey>(
     keys: Vec<K>,
 ) -> Result<Vec<(K, K::Value)>, Error> {
     let parents: Vec<Uuid> = keys.iter().map(PageKey::parent).collect();
-    let (ats, ids): (Vec<_>, Vec<_>) = keys.iter().map(|key| cut.place(key.page().start)).unzip();
-    let ListSql { name, select, values } = K::sql(&arguments, cut);
-    let sql = format!(
-        "SELECT k.ord, t.* \
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS k (parent, at, id, ord) \
-         CROSS JOIN LATERAL ({select}) t"
-    );
-    let bound = [parents.into(), ats.into(), ids.into(), (i64::from(limit) + 1).into()];
-    let statement = NamedStatement::new(name, sql, bound.into_iter().chain(values)).keys(keys.len());
+    let mut bound = Bound::new(scope, vec![parents.into(), (i64::from(limit) + 1).into()]);
+    let source = cut.source(&keys, &mut bound);
+    let (name, select) = K::sql(&arguments, cut, &mut bound);
+    let sql = format!("SELECT k.ord, t.* FROM {source} CROSS JOIN LATERAL ({select}) t");
+    let statement = NamedStatement::new(name, sql, bound.into_values()).keys(keys.len());
 
     let mut pages: Vec<Rows<K::Row>> = keys.iter().map(|_| Rows::default()).collect();
     for row in scope.reader.rows(statement).await? {

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
+use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
+use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
 use crate::entities::columns;
-use crate::entities::project::{Column, Entity, Model};
+use crate::entities::project::{Column, Entity, Model, Status};
 use crate::error::Error;
 
 /// A project.
@@ -35,11 +35,50 @@ impl Key for ProjectById {
     }
 }
 
-/// A page of a workspace's projects, by creation.
+/// Which projects: those that match every field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// Those in one of these; none where the list is empty.
+    pub statuses: Option<Vec<Status>>,
+    /// A part of the name, whatever the case of its letters.
+    pub name_contains: Option<String>,
+    /// Which soft-deleted ones.
+    pub deleted: Deleted,
+}
+
+impl Filter {
+    /// Every condition on a project `t` but that on its being deleted.
+    fn conditions(&self, bound: &mut Bound) -> String {
+        let mut sql = String::new();
+        if let Some(statuses) = &self.statuses {
+            let values = statuses.iter().map(ActiveEnum::to_value).collect::<Vec<String>>();
+            sql = format!(" AND t.status = ANY({}::text[])", bound.bind(values));
+        }
+        if let Some(text) = &self.name_contains {
+            sql = format!("{sql} AND t.name ILIKE {}", bound.bind(containing(text)));
+        }
+        sql
+    }
+}
+
+/// By what projects are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderField {
+    /// When they were created.
+    CreatedAt,
+    /// Their names, in the order of the database's collation.
+    Name,
+}
+
+/// A page of a workspace's projects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProjectsOfWorkspace {
     /// Whose.
     pub workspace_id: Uuid,
+    /// Which.
+    pub filter: Filter,
+    /// In which order.
+    pub order: (OrderField, Direction),
     /// How many, from where.
     pub page: Page,
 }
@@ -55,67 +94,95 @@ impl Key for ProjectsOfWorkspace {
 impl PageKey for ProjectsOfWorkspace {
     type Row = Model;
     type Count = ProjectCount;
-    type Arguments = ();
+    type Arguments = (Filter, (OrderField, Direction));
+
+    fn page(&self) -> Page {
+        self.page.clone()
+    }
+
+    fn with_page(&self, page: Page) -> Self {
+        Self { page, ..self.clone() }
+    }
+
+    fn count(&self) -> ProjectCount {
+        ProjectCount { workspace_id: self.workspace_id, filter: self.filter.clone() }
+    }
 
     fn parent(&self) -> Uuid {
         self.workspace_id
     }
 
-    fn page(&self) -> Page {
-        self.page
+    fn arguments(&self) -> Self::Arguments {
+        (self.filter.clone(), self.order)
     }
-
-    fn with_page(&self, page: Page) -> Self {
-        Self { page, ..*self }
-    }
-
-    fn count(&self) -> ProjectCount {
-        ProjectCount(self.workspace_id)
-    }
-
-    fn arguments(&self) {}
 
     fn order(&self) -> &'static str {
-        "projects.created_at.asc"
+        match self.order {
+            (OrderField::CreatedAt, Direction::Ascending) => "projects.created_at.asc",
+            (OrderField::CreatedAt, Direction::Descending) => "projects.created_at.desc",
+            (OrderField::Name, Direction::Ascending) => "projects.name.asc",
+            (OrderField::Name, Direction::Descending) => "projects.name.desc",
+        }
     }
 
     fn position(&self, project: &Model) -> Position {
-        Position { at: Some(project.created_at), id: project.id }
+        let value = match self.order.0 {
+            OrderField::CreatedAt => SortValue::Time(project.created_at),
+            OrderField::Name => SortValue::Text(project.name.clone()),
+        };
+        Position { value, id: project.id }
     }
 
-    fn direction((): &()) -> Direction {
-        Direction::Ascending
+    fn direction((_, (_, direction)): &Self::Arguments) -> Direction {
+        *direction
     }
 
-    fn sql((): &(), cut: Cut) -> ListSql {
-        let (keyword, operator) = (cut.keyword(), cut.operator());
-        let select = format!(
-            "SELECT {} FROM projects p WHERE p.workspace_id = k.parent AND p.deleted_at IS NULL \
-             AND (p.created_at, p.id) {operator} (k.at, k.id) \
-             ORDER BY p.created_at {keyword}, p.id {keyword} LIMIT $4",
-            columns("p", Column::iter())
-        );
-        ListSql { name: "projects_of_workspace", select, values: Vec::new() }
+    fn sql((filter, (field, _)): &Self::Arguments, cut: Cut, bound: &mut Bound) -> (&'static str, String) {
+        let (name, value) = match field {
+            OrderField::CreatedAt => ("projects_of_workspace_by_created_at", "t.created_at"),
+            OrderField::Name => ("projects_of_workspace_by_name", "t.name"),
+        };
+        let (columns, conditions) = (columns("t", Column::iter()), filter.conditions(bound));
+        let sql = filter.deleted.page(&cut.order(value, "t.id"), |deleted| {
+            let of_parent = format!("t.workspace_id = k.parent AND {deleted}{conditions}");
+            cut.page(&format!("SELECT {columns} FROM projects t WHERE {of_parent}"), value, "t.id")
+        });
+        (name, sql)
     }
 
-    fn decode((): &(), row: &QueryResult, at: usize) -> Result<Model, DbErr> {
+    fn decode(_: &Self::Arguments, row: &QueryResult, at: usize) -> Result<Model, DbErr> {
         Model::decode(row, at)
     }
 }
 
 /// How many projects a workspace has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProjectCount(pub Uuid);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProjectCount {
+    /// Whose.
+    pub workspace_id: Uuid,
+    /// Which.
+    pub filter: Filter,
+}
 
 impl Key for ProjectCount {
     type Value = i64;
     const IS_LEAF: bool = true;
 
     async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        let sql = "SELECT p.workspace_id, count(*) FROM projects p \
-                   WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id";
-        let parents = keys.iter().map(|key| key.0).collect();
-        let counts = count::load(scope, "project_count_of_workspace", sql, parents, Vec::new()).await?;
-        Ok(counts.into_iter().map(|(workspace_id, count)| (Self(workspace_id), count)).collect())
+        count::load(
+            scope,
+            keys,
+            |key| (key.workspace_id, key.filter.clone()),
+            |filter, bound| {
+                let sql = format!(
+                    "SELECT t.workspace_id, count(*) FROM projects t WHERE t.workspace_id = ANY($1) AND {}{} \
+                 GROUP BY t.workspace_id",
+                    filter.deleted.condition(),
+                    filter.conditions(bound)
+                );
+                ("project_count_of_workspace", sql)
+            },
+        )
+        .await
     }
 }

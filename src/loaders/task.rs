@@ -1,18 +1,19 @@
-//! Tasks by id, and pages and counts of the tasks of a project or a workspace.
+//! Tasks by id, and pages and counts of the tasks of a project, of a column of its board, of a workspace, of a user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, JoinType, QueryFilter, QueryResult, QuerySelect};
-use sea_orm::{QueryTrait, RelationTrait, Value};
+use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Direction, ListSql, Nulls, Page, PageKey, Position, Rows};
-use super::{count, in_project_of};
+use super::in_project_of;
+use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
-use crate::entities::task::{Column, Entity, Projection, Relation, Row, Status};
+use crate::entities::task::{Column, Entity, Priority, Projection, Relation, Row, Status};
 use crate::error::Error;
 
 /// A task, whole.
@@ -44,21 +45,34 @@ impl Key for TaskById {
 pub enum Parent {
     /// Those of one project.
     Project(Uuid),
+    /// Those of one project in one status: a column of its board.
+    Column(Uuid, Status),
     /// Those of every live project of a workspace.
     Workspace(Uuid),
+    /// The open ones that a user is assigned to, in the workspaces that the caller is a member of.
+    Assignee(Uuid),
 }
 
 impl Parent {
     fn id(self) -> Uuid {
         match self {
-            Self::Project(id) | Self::Workspace(id) => id,
+            Self::Project(id) | Self::Column(id, _) | Self::Workspace(id) | Self::Assignee(id) => id,
         }
     }
 
     fn level(self) -> Level {
         match self {
             Self::Project(_) => Level::Project,
+            Self::Column(..) => Level::Column,
             Self::Workspace(_) => Level::Workspace,
+            Self::Assignee(_) => Level::Assignee,
+        }
+    }
+
+    fn part(self) -> Option<String> {
+        match self {
+            Self::Column(_, status) => Some(status.to_value()),
+            _ => None,
         }
     }
 }
@@ -67,24 +81,84 @@ impl Parent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Level {
     Project,
+    Column,
     Workspace,
+    Assignee,
 }
 
-/// Which tasks.
+/// Which tasks: those that match every field. A list matches any of its elements, an empty one nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// Those in one of these, each distinct; none of them where the list is empty, all of them where there is no list.
+    /// Each distinct.
     pub statuses: Option<Vec<Status>>,
+    /// The priorities.
+    pub priorities: Option<Vec<Priority>>,
+    /// Users, or none for tasks that nobody is assigned to.
+    pub assignees: Option<Vec<Option<Uuid>>>,
+    /// Due before this instant.
+    pub due_before: Option<DateTime<Utc>>,
+    /// Due at this instant or after.
+    pub due_after: Option<DateTime<Utc>>,
+    /// Due in the past and open, or the contrary.
+    pub overdue: Option<bool>,
+    /// Made before this instant.
+    pub created_before: Option<DateTime<Utc>>,
+    /// Made at this instant or after.
+    pub created_after: Option<DateTime<Utc>>,
+    /// A part of the title, whatever the case of its letters.
+    pub title_contains: Option<String>,
+    /// Which soft-deleted ones.
+    pub deleted: Deleted,
 }
 
 impl Filter {
-    fn excludes_completed(&self) -> bool {
-        self.statuses.as_ref().is_some_and(|statuses| !statuses.contains(&Status::Completed))
+    /// Whether no completed task matches.
+    fn is_open(&self) -> bool {
+        self.overdue == Some(true)
+            || self.statuses.as_ref().is_some_and(|statuses| !statuses.contains(&Status::Completed))
     }
 
-    fn bound(&self) -> Option<Value> {
+    fn bind_statuses(&self, bound: &mut Bound) -> Option<String> {
         let statuses = self.statuses.as_ref()?;
-        Some(statuses.iter().map(ActiveEnum::to_value).collect::<Vec<String>>().into())
+        Some(bound.bind(statuses.iter().map(ActiveEnum::to_value).collect::<Vec<String>>()))
+    }
+
+    /// Every condition on a task `t` but that on its status and on its being deleted.
+    fn conditions(&self, bound: &mut Bound) -> String {
+        let mut sql = String::new();
+        let mut and = |condition: String| {
+            sql.push_str(" AND ");
+            sql.push_str(&condition);
+        };
+        if let Some(priorities) = &self.priorities {
+            let values = priorities.iter().map(ActiveEnum::to_value).collect::<Vec<String>>();
+            and(format!("t.priority = ANY({}::text[])", bound.bind(values)));
+        }
+        if let Some(assignees) = &self.assignees {
+            let ids = bound.bind(assignees.iter().copied().flatten().collect::<Vec<Uuid>>());
+            let nobody = if assignees.contains(&None) { " OR t.assignee_id IS NULL" } else { "" };
+            and(format!("(t.assignee_id = ANY({ids}::uuid[]){nobody})"));
+        }
+        let times = [
+            ("t.due_date <", self.due_before),
+            ("t.due_date >=", self.due_after),
+            ("t.created_at <", self.created_before),
+            ("t.created_at >=", self.created_after),
+        ];
+        for (comparison, instant) in times {
+            if let Some(instant) = instant {
+                and(format!("{comparison} {}", bound.bind(instant)));
+            }
+        }
+        match self.overdue {
+            Some(true) => and("t.due_date < now() AND t.status <> 'completed'".to_owned()),
+            Some(false) => and("(t.due_date < now() AND t.status <> 'completed') IS NOT TRUE".to_owned()),
+            None => {}
+        }
+        if let Some(text) = &self.title_contains {
+            and(format!("t.title ILIKE {}", bound.bind(containing(text))));
+        }
+        sql
     }
 }
 
@@ -134,12 +208,8 @@ impl PageKey for TaskPage {
     type Count = TaskCount;
     type Arguments = Arguments;
 
-    fn parent(&self) -> Uuid {
-        self.parent.id()
-    }
-
     fn page(&self) -> Page {
-        self.page
+        self.page.clone()
     }
 
     fn with_page(&self, page: Page) -> Self {
@@ -148,6 +218,10 @@ impl PageKey for TaskPage {
 
     fn count(&self) -> TaskCount {
         TaskCount { parent: self.parent, filter: self.filter.clone() }
+    }
+
+    fn parent(&self) -> Uuid {
+        self.parent.id()
     }
 
     fn arguments(&self) -> Arguments {
@@ -165,101 +239,131 @@ impl PageKey for TaskPage {
     }
 
     fn position(&self, task: &Row) -> Position {
-        let at = match self.order.0 {
-            OrderField::CreatedAt => Some(task.card.created_at),
-            OrderField::DueDate => task.card.due_date,
+        let value = match (self.order.0, task.card.due_date) {
+            (OrderField::CreatedAt, _) => SortValue::Time(task.card.created_at),
+            (OrderField::DueDate, Some(due_date)) => SortValue::Time(due_date),
+            (OrderField::DueDate, None) => SortValue::Null,
         };
-        Position { at, id: task.card.id }
+        Position { value, id: task.card.id }
     }
 
     fn direction(arguments: &Arguments) -> Direction {
         arguments.order.1
     }
 
-    fn sql(arguments: &Arguments, cut: Cut) -> ListSql {
-        let field = arguments.order.0;
-        let keyword = cut.keyword();
-        let name = match (arguments.level, field) {
-            (Level::Project, OrderField::CreatedAt) => "tasks_of_project_by_created_at",
-            (Level::Project, OrderField::DueDate) => "tasks_of_project_by_due_date",
-            (Level::Workspace, OrderField::CreatedAt) => "tasks_of_workspace_by_created_at",
-            (Level::Workspace, OrderField::DueDate) => "tasks_of_workspace_by_due_date",
-        };
-        let order = match field {
-            OrderField::CreatedAt => format!("t.created_at {keyword}, t.id {keyword}"),
-            OrderField::DueDate => format!("t.due_date {keyword} {}, t.id {keyword}", cut.nulls().keyword()),
-        };
-        let select = match arguments.level {
-            Level::Project => arguments.of_project("k.parent", &order, cut),
+    fn sql(arguments: &Arguments, cut: Cut, bound: &mut Bound) -> (&'static str, String) {
+        let conditions = arguments.filter.conditions(bound);
+        let statuses = arguments.filter.bind_statuses(bound);
+        let list = List { arguments, cut, conditions, statuses };
+        match arguments.level {
+            Level::Project => (list.name(PROJECT), list.of_project("k.parent", "")),
+            Level::Column => (list.name(COLUMN), list.of_project("k.parent", " AND t.status = k.part")),
             // A page of each project, then the best of those: 594 buffers where one scan of 25 projects takes 22,986.
-            Level::Workspace => format!(
-                "SELECT t.* FROM projects p CROSS JOIN LATERAL ({}) t \
-                 WHERE p.workspace_id = k.parent AND p.deleted_at IS NULL ORDER BY {order} LIMIT $4",
-                arguments.of_project("p.id", &order, cut)
-            ),
-        };
-        ListSql { name, select, values: arguments.filter.bound().into_iter().collect() }
+            Level::Workspace => {
+                let page = list.of_project("p.id", "");
+                let sql = format!(
+                    "SELECT t.* FROM projects p CROSS JOIN LATERAL ({page}) t \
+                     WHERE p.workspace_id = k.parent AND p.deleted_at IS NULL ORDER BY {} LIMIT $2",
+                    list.order()
+                );
+                (list.name(WORKSPACE), sql)
+            }
+            Level::Assignee => (list.name(ASSIGNEE), list.of_assignee(&visible_to(&bound.bind_viewer()))),
+        }
     }
 
     fn decode(arguments: &Arguments, row: &QueryResult, at: usize) -> Result<Row, DbErr> {
         Row::decode(row, at, arguments.projection)
     }
-}
 
-impl Arguments {
-    /// A SELECT for the page of one project, whose id is the SQL expression `project`.
-    fn of_project(&self, project: &str, order: &str, cut: Cut) -> String {
-        let columns = self.projection.columns("t");
-        let operator = cut.operator();
-        let live = format!("SELECT {columns} FROM tasks t WHERE t.project_id = {project} AND t.deleted_at IS NULL");
-        match (self.order.0, &self.filter.statuses) {
-            (OrderField::CreatedAt, None) => {
-                format!("{live} AND (t.created_at, t.id) {operator} (k.at, k.id) ORDER BY {order} LIMIT $4")
-            }
-            // One ordered probe for each status: `status = ANY($5)` would sort all rows of those statuses.
-            (OrderField::CreatedAt, Some(_)) => format!(
-                "SELECT t.* FROM unnest($5::text[]) s (status) CROSS JOIN LATERAL (\
-                 {live} AND t.status = s.status AND (t.created_at, t.id) {operator} (k.at, k.id) \
-                 ORDER BY {order} LIMIT $4) t ORDER BY {order} LIMIT $4"
-            ),
-            (OrderField::DueDate, statuses) => {
-                let status = if statuses.is_some() { " AND t.status = ANY($5::text[])" } else { "" };
-                // With a bound list alone the partial index of open tasks is not used.
-                let open = if self.filter.excludes_completed() { " AND t.status <> 'completed'" } else { "" };
-                by_due_date(&format!("{live}{status}{open}"), cut)
-            }
-        }
+    fn parts(keys: &[Self]) -> Option<Vec<String>> {
+        let parts: Vec<String> = keys.iter().filter_map(|key| key.parent.part()).collect();
+        (!parts.is_empty()).then_some(parts)
     }
 }
 
-/// Dated tasks and undated ones, those that come first first. One row comparison on a nullable column would lose the
-/// undated. A start among the undated is an instant at the edge, beyond every task's date, so the branch of the dated
-/// is empty or whole then. The second branch is not run when the first one fills the page, since the branches of UNION
-/// ALL run in order.
-fn by_due_date(live: &str, cut: Cut) -> String {
-    let (keyword, operator) = (cut.keyword(), cut.operator());
-    let dated = format!(
-        "({live} AND (t.due_date, t.id) {operator} (k.at, k.id) \
-         ORDER BY t.due_date {keyword}, t.id {keyword} LIMIT $4)"
-    );
-    let [(first_at, first_id), (last_at, last_id)] = cut.edges();
-    // Where the start is among the dated: nothing undated is left behind a start that came after them, and all of it
-    // is still to come before one that came first.
-    let (edge, otherwise) = match cut.nulls() {
-        Nulls::First => (first_at, last_id),
-        Nulls::Last => (last_at, first_id),
-    };
-    let undated = format!(
-        "({live} AND t.due_date IS NULL \
-         AND t.id {operator} CASE WHEN k.at = to_timestamp({}) THEN k.id ELSE '{otherwise}'::uuid END \
-         ORDER BY t.id {keyword} LIMIT $4)",
-        edge.timestamp()
-    );
-    let (one, other) = match cut.nulls() {
-        Nulls::First => (undated, dated),
-        Nulls::Last => (dated, undated),
-    };
-    format!("SELECT t.* FROM ({one} UNION ALL {other}) t LIMIT $4")
+/// The names of a list's statement, by creation and by due date.
+type Names = [&'static str; 2];
+
+const PROJECT: Names = ["tasks_of_project_by_created_at", "tasks_of_project_by_due_date"];
+const COLUMN: Names = ["tasks_of_column_by_created_at", "tasks_of_column_by_due_date"];
+const WORKSPACE: Names = ["tasks_of_workspace_by_created_at", "tasks_of_workspace_by_due_date"];
+const ASSIGNEE: Names = ["tasks_of_assignee_by_created_at", "tasks_of_assignee_by_due_date"];
+
+/// The condition that a task `t` is in a live project of a live workspace that the viewer is a member of.
+fn visible_to(viewer: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM projects p JOIN workspaces w ON w.id = p.workspace_id AND w.deleted_at IS NULL \
+         JOIN members m ON m.workspace_id = w.id AND m.user_id = {viewer} AND m.deleted_at IS NULL \
+         WHERE p.id = t.project_id AND p.deleted_at IS NULL)"
+    )
+}
+
+/// A list of tasks, on its way to SQL.
+struct List<'a> {
+    arguments: &'a Arguments,
+    cut: Cut,
+    conditions: String,
+    statuses: Option<String>,
+}
+
+impl List<'_> {
+    fn name(&self, [by_created_at, by_due_date]: Names) -> &'static str {
+        match self.arguments.order.0 {
+            OrderField::CreatedAt => by_created_at,
+            OrderField::DueDate => by_due_date,
+        }
+    }
+
+    fn order(&self) -> String {
+        match self.arguments.order.0 {
+            OrderField::CreatedAt => self.cut.order("t.created_at", "t.id"),
+            OrderField::DueDate => self.cut.order_with_nulls("t.due_date", "t.id"),
+        }
+    }
+
+    fn select(&self, of: &str) -> String {
+        let columns = self.arguments.projection.columns("t");
+        format!("SELECT {columns} FROM tasks t WHERE {of}{}", self.conditions)
+    }
+
+    /// A SELECT for the page of one project, whose id is the SQL expression `project`.
+    fn of_project(&self, project: &str, column: &str) -> String {
+        self.arguments.filter.deleted.page(&self.order(), |deleted| {
+            let select = self.select(&format!("t.project_id = {project} AND {deleted}{column}"));
+            match (self.arguments.order.0, &self.statuses) {
+                (OrderField::CreatedAt, None) => self.cut.page(&select, "t.created_at", "t.id"),
+                // One ordered probe for each status: `status = ANY(…)` would sort all rows of those statuses.
+                (OrderField::CreatedAt, Some(statuses)) => format!(
+                    "SELECT t.* FROM unnest({statuses}::text[]) s (status) CROSS JOIN LATERAL ({}) t \
+                     ORDER BY {} LIMIT $2",
+                    self.cut.page(&format!("{select} AND t.status = s.status"), "t.created_at", "t.id"),
+                    self.order()
+                ),
+                (OrderField::DueDate, _) => self.by_due_date(&select),
+            }
+        })
+    }
+
+    /// A SELECT for the page of one assignee.
+    fn of_assignee(&self, visible: &str) -> String {
+        let open = "t.assignee_id = k.parent AND t.deleted_at IS NULL AND t.status <> 'completed'";
+        let select = format!("{} AND {visible}", self.select(open));
+        match self.arguments.order.0 {
+            OrderField::CreatedAt => self.cut.page(&format!("{select}{}", self.status()), "t.created_at", "t.id"),
+            OrderField::DueDate => self.by_due_date(&select),
+        }
+    }
+
+    fn by_due_date(&self, select: &str) -> String {
+        // With a bound list alone the partial index of open tasks is not used.
+        let open = if self.arguments.filter.is_open() { " AND t.status <> 'completed'" } else { "" };
+        self.cut.page_with_nulls(&format!("{select}{}{open}", self.status()), "t.due_date", "t.id")
+    }
+
+    fn status(&self) -> String {
+        self.statuses.as_ref().map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default()
+    }
 }
 
 /// How many tasks a parent has.
@@ -280,30 +384,61 @@ impl Key for TaskCount {
         for key in keys {
             groups.entry((key.parent.level(), &key.filter)).or_default().push(key);
         }
-        let counted = groups.into_iter().map(async |((level, filter), keys)| {
-            let status = if filter.statuses.is_some() { " AND t.status = ANY($2::text[])" } else { "" };
-            let (name, sql) = match level {
-                Level::Project => (
-                    "task_count_of_project",
-                    format!(
-                        "SELECT t.project_id, count(*) FROM tasks t \
-                         WHERE t.project_id = ANY($1) AND t.deleted_at IS NULL{status} GROUP BY t.project_id"
-                    ),
-                ),
-                Level::Workspace => (
-                    "task_count_of_workspace",
-                    format!(
-                        "SELECT p.workspace_id, count(*) FROM projects p \
-                         JOIN tasks t ON t.project_id = p.id AND t.deleted_at IS NULL{status} \
-                         WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id"
-                    ),
-                ),
-            };
-            let parents = keys.iter().map(|key| key.parent.id()).collect();
-            let counts = count::load(scope, name, &sql, parents, filter.bound().into_iter().collect()).await?;
-            let found = |key: &Self| Some((key.clone(), *counts.get(&key.parent.id())?));
-            Ok::<Vec<_>, Error>(keys.into_iter().filter_map(found).collect())
-        });
+        let counted = groups.into_iter().map(|((level, filter), keys)| count_group(scope, level, filter, keys));
         Ok(try_join_all(counted).await?.into_iter().flatten().collect())
     }
+}
+
+async fn count_group(
+    scope: &Scope,
+    level: Level,
+    filter: &Filter,
+    keys: Vec<&TaskCount>,
+) -> Result<Vec<(TaskCount, i64)>, Error> {
+    // Two columns of a board are two keys of one project.
+    let mut parents: Vec<Uuid> = keys.iter().map(|key| key.parent.id()).collect();
+    parents.sort_unstable();
+    parents.dedup();
+    let mut bound = Bound::new(scope, vec![parents.into()]);
+    let status = filter.bind_statuses(&mut bound);
+    let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
+    let shown = format!("{}{status}{}", filter.deleted.condition(), filter.conditions(&mut bound));
+    let (name, sql) = match level {
+        Level::Project => (
+            "task_count_of_project",
+            format!(
+                "SELECT t.project_id, count(*), '' FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
+                 GROUP BY t.project_id"
+            ),
+        ),
+        Level::Column => (
+            "task_count_of_column",
+            format!(
+                "SELECT t.project_id, count(*), t.status FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
+                 GROUP BY t.project_id, t.status"
+            ),
+        ),
+        Level::Workspace => (
+            "task_count_of_workspace",
+            format!(
+                "SELECT p.workspace_id, count(*), '' FROM projects p JOIN tasks t ON t.project_id = p.id AND {shown} \
+                 WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id"
+            ),
+        ),
+        Level::Assignee => (
+            "task_count_of_assignee",
+            format!(
+                "SELECT t.assignee_id, count(*), '' FROM tasks t \
+                 WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {shown} AND {} GROUP BY t.assignee_id",
+                visible_to(&bound.bind_viewer())
+            ),
+        ),
+    };
+    let statement = NamedStatement::new(name, sql, bound.into_values()).keys(keys.len());
+    let mut counts: HashMap<(Uuid, String), i64> = HashMap::new();
+    for row in scope.reader.rows(statement).await? {
+        counts.insert((row.try_get_by_index(0)?, row.try_get_by_index(2)?), row.try_get_by_index(1)?);
+    }
+    let count = |key: &TaskCount| counts.get(&(key.parent.id(), key.parent.part().unwrap_or_default())).copied();
+    Ok(keys.into_iter().map(|key| (key.clone(), count(key).unwrap_or_default())).collect())
 }

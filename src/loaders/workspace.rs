@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait, Select};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Direction, ListSql, Page, PageKey, Position, Rows};
+use super::page::{self, Bound, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
 use super::{count, joined_by};
 use crate::batch::{Key, Scope};
 use crate::database::NamedStatement;
@@ -55,7 +55,7 @@ async fn load(
 }
 
 /// A page of a user's workspaces, in the order of their ids: that of their creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkspacesOfUser {
     /// Whose.
     pub user_id: Uuid,
@@ -76,12 +76,8 @@ impl PageKey for WorkspacesOfUser {
     type Count = WorkspaceCount;
     type Arguments = ();
 
-    fn parent(&self) -> Uuid {
-        self.user_id
-    }
-
     fn page(&self) -> Page {
-        self.page
+        self.page.clone()
     }
 
     fn with_page(&self, page: Page) -> Self {
@@ -92,6 +88,10 @@ impl PageKey for WorkspacesOfUser {
         WorkspaceCount(self.user_id)
     }
 
+    fn parent(&self) -> Uuid {
+        self.user_id
+    }
+
     fn arguments(&self) {}
 
     fn order(&self) -> &'static str {
@@ -99,21 +99,19 @@ impl PageKey for WorkspacesOfUser {
     }
 
     fn position(&self, workspace: &Model) -> Position {
-        Position { at: None, id: workspace.id }
+        Position { value: SortValue::Nothing, id: workspace.id }
     }
 
     fn direction((): &()) -> Direction {
         Direction::Ascending
     }
 
-    fn sql((): &(), cut: Cut) -> ListSql {
-        let (keyword, operator) = (cut.keyword(), cut.operator());
+    fn sql((): &(), cut: Cut, _: &mut Bound) -> (&'static str, String) {
         let select = format!(
-            "SELECT {} FROM members m {JOIN_LIVE} WHERE m.user_id = k.parent AND m.deleted_at IS NULL \
-             AND m.workspace_id {operator} k.id ORDER BY m.workspace_id {keyword} LIMIT $4",
+            "SELECT {} FROM members m {JOIN_LIVE} WHERE m.user_id = k.parent AND m.deleted_at IS NULL",
             columns("w", Column::iter())
         );
-        ListSql { name: "workspaces_of_user", select, values: Vec::new() }
+        ("workspaces_of_user", cut.page_by_id(&select, "m.workspace_id"))
     }
 
     fn decode((): &(), row: &QueryResult, at: usize) -> Result<Model, DbErr> {
@@ -130,13 +128,19 @@ impl Key for WorkspaceCount {
     const IS_LEAF: bool = true;
 
     async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        let sql = format!(
-            "SELECT m.user_id, count(*) FROM members m {JOIN_LIVE} \
-             WHERE m.user_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.user_id"
-        );
-        let parents = keys.iter().map(|key| key.0).collect();
-        let counts = count::load(scope, "workspace_count_of_user", &sql, parents, Vec::new()).await?;
-        Ok(counts.into_iter().map(|(user_id, count)| (Self(user_id), count)).collect())
+        count::load(
+            scope,
+            keys,
+            |key| (key.0, ()),
+            |(), _| {
+                let sql = format!(
+                    "SELECT m.user_id, count(*) FROM members m {JOIN_LIVE} \
+                 WHERE m.user_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.user_id"
+                );
+                ("workspace_count_of_user", sql)
+            },
+        )
+        .await
     }
 }
 

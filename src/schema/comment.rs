@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use uuid::Uuid;
 
-use super::page::Node;
+use super::page::{Listed, OrderDirection, WHOLE};
 use super::payload::{UserError, outcome};
 use super::scalar::{self, DateTime};
 use super::session::Session;
@@ -13,13 +14,14 @@ use super::user::{self, User};
 use crate::commands;
 use crate::entities::comment::Model;
 use crate::error::Error;
-use crate::loaders::comment::CommentById;
+use crate::loaders::comment::{CommentById, CommentsOfTask};
+use crate::loaders::page::{self, Direction};
 
 /// What a member said about a task.
 #[derive(Clone)]
-pub struct Comment(Arc<Model>);
+pub struct Comment(pub(super) Arc<Model>);
 
-impl Node for Comment {
+impl Listed for Comment {
     type Row = Model;
 
     fn of(row: Arc<Model>) -> Self {
@@ -31,7 +33,7 @@ impl Node for Comment {
 #[Object]
 impl Comment {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.id)
     }
 
@@ -64,6 +66,31 @@ impl Comment {
     fn deleted_at(&self) -> Option<DateTime> {
         self.0.deleted_at.map(DateTime)
     }
+}
+
+/// By what comments are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum CommentOrderField {
+    /// When they were made.
+    CreatedAt,
+}
+
+/// In which order comments are listed.
+#[derive(Clone, Copy, Debug, InputObject)]
+pub struct CommentOrder {
+    /// By what.
+    field: CommentOrderField,
+    /// Which way.
+    direction: OrderDirection,
+}
+
+/// The list of a task's comments: oldest first unless ordered otherwise.
+pub(super) fn list(task_id: Uuid, order: Option<CommentOrder>, deleted: page::Deleted) -> CommentsOfTask {
+    let direction = match order {
+        Some(CommentOrder { field: CommentOrderField::CreatedAt, direction }) => direction.into(),
+        None => Direction::Ascending,
+    };
+    CommentsOfTask { task_id, deleted, direction, page: WHOLE }
 }
 
 /// The root fields about comments.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object};
 
-use super::page::Node;
+use super::page::{Listed, distinct};
 use super::scalar::{self, DateTime};
 use super::user::{self, User};
 use super::workspace::{self, Workspace};
@@ -25,11 +25,25 @@ pub enum Role {
     Viewer,
 }
 
+/// Which members: those that match every field.
+#[derive(Clone, Debug, InputObject)]
+pub struct MemberFilter {
+    /// Those with one of these roles; none where the list is empty.
+    role: Option<Vec<Role>>,
+}
+
+impl MemberFilter {
+    /// The roles, each distinct.
+    pub(super) fn roles(self) -> Option<Vec<crate::entities::member::Role>> {
+        self.role.map(|roles| distinct(roles.into_iter().map(Into::into)))
+    }
+}
+
 /// A user's membership of a workspace.
 #[derive(Clone)]
-pub struct Member(Arc<Model>);
+pub struct Member(pub(super) Arc<Model>);
 
-impl Node for Member {
+impl Listed for Member {
     type Row = Model;
 
     fn of(row: Arc<Model>) -> Self {
@@ -41,7 +55,7 @@ impl Node for Member {
 #[Object]
 impl Member {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.id)
     }
 

@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::scalar::Cursor;
 use super::session::Session;
+use crate::entities::member::Role;
 use crate::error::Error;
-use crate::loaders::page::{Page, PageKey, Position, Rows, Start, Walk};
+use crate::loaders::member::ViewerRole;
+use crate::loaders::page::{self, Page, PageKey, Position, Rows, SortValue, Start, Walk};
 
 /// Rows in a page that says nothing about its size.
 pub const DEFAULT_PAGE: u16 = 25;
@@ -68,7 +70,7 @@ pub fn page_cost(first: Option<i32>, last: Option<i32>, child_complexity: usize)
 }
 
 /// A GraphQL type whose values are listed in connections.
-pub trait Node: OutputType + Clone + 'static {
+pub trait Listed: OutputType + Clone + 'static {
     /// The row behind it.
     type Row: Send + Sync;
 
@@ -77,12 +79,13 @@ pub trait Node: OutputType + Clone + 'static {
 }
 
 /// A page of a list.
-pub struct Connection<N: Node, K: PageKey<Row = N::Row>> {
+pub struct Connection<N: Listed, K: PageKey<Row = N::Row>> {
     list: K,
-    rows: Arc<Rows<N::Row>>,
+    /// None where what the list belongs to is deleted: everything below it is hidden.
+    rows: Option<Arc<Rows<N::Row>>>,
 }
 
-impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
+impl<N: Listed, K: PageKey<Row = N::Row>> Connection<N, K> {
     /// Loads the page of `list` that the arguments ask for; the page that `list` comes with is replaced.
     ///
     /// # Errors
@@ -91,18 +94,28 @@ impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
         let page = arguments.page(list.order())?;
         let list = list.with_page(page);
         let rows = Session::of(context).load(list.clone()).await?;
-        Ok(Self { list, rows })
+        Ok(Self { list, rows: Some(rows) })
+    }
+
+    /// The list of something that is deleted: it has no rows, whatever the arguments ask for.
+    #[must_use]
+    pub fn hidden(list: K) -> Self {
+        Self { list, rows: None }
+    }
+
+    fn rows(&self) -> &[Arc<N::Row>] {
+        self.rows.as_ref().map(|rows| rows.rows.as_slice()).unwrap_or_default()
     }
 
     fn cursor(&self, row: &N::Row) -> Cursor {
-        encode_cursor(self.list.position(row), self.list.order())
+        encode_cursor(&self.list.position(row), self.list.order())
     }
 }
 
 /// The page of a list that has not been cut yet.
 pub const WHOLE: Page = Page { limit: DEFAULT_PAGE, start: Start::End, walk: Walk::Forward };
 
-impl<N: Node, K: PageKey<Row = N::Row>> TypeName for Connection<N, K> {
+impl<N: Listed, K: PageKey<Row = N::Row>> TypeName for Connection<N, K> {
     fn type_name() -> Cow<'static, str> {
         format!("{}Connection", <N as OutputType>::type_name()).into()
     }
@@ -110,16 +123,16 @@ impl<N: Node, K: PageKey<Row = N::Row>> TypeName for Connection<N, K> {
 
 /// A page of a list.
 #[Object(name_type)]
-impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
+impl<N: Listed, K: PageKey<Row = N::Row>> Connection<N, K> {
     /// The rows of the page, each with its cursor.
     async fn edges(&self) -> Vec<Edge<N>> {
         let edge = |row: &Arc<N::Row>| Edge { cursor: self.cursor(row), node: N::of(Arc::clone(row)) };
-        self.rows.rows.iter().map(edge).collect()
+        self.rows().iter().map(edge).collect()
     }
 
     /// The rows of the page.
     async fn nodes(&self) -> Vec<N> {
-        self.rows.rows.iter().map(|row| N::of(Arc::clone(row))).collect()
+        self.rows().iter().map(|row| N::of(Arc::clone(row))).collect()
     }
 
     /// Where the page stands in its list.
@@ -131,25 +144,29 @@ impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
         };
         // What lies behind the page takes a statement of its own, for the level.
         let has_behind = match page.behind() {
-            Some(page) if context.look_ahead().field(behind).exists() => {
+            Some(page) if self.rows.is_some() && context.look_ahead().field(behind).exists() => {
                 !Session::of(context).load(self.list.with_page(page)).await?.rows.is_empty()
             }
             _ => false,
         };
+        let has_beyond = self.rows.as_ref().is_some_and(|rows| rows.has_more);
         let (has_next_page, has_previous_page) = match page.walk {
-            Walk::Forward => (self.rows.has_more, has_behind),
-            Walk::Backward => (has_behind, self.rows.has_more),
+            Walk::Forward => (has_beyond, has_behind),
+            Walk::Backward => (has_behind, has_beyond),
         };
         Ok(PageInfo {
             has_next_page,
             has_previous_page,
-            start_cursor: self.rows.rows.first().map(|row| self.cursor(row)),
-            end_cursor: self.rows.rows.last().map(|row| self.cursor(row)),
+            start_cursor: self.rows().first().map(|row| self.cursor(row)),
+            end_cursor: self.rows().last().map(|row| self.cursor(row)),
         })
     }
 
     /// How many rows the whole list has: exact, counted only where it is selected.
     async fn total_count(&self, context: &Context<'_>) -> Option<Result<i32, Error>> {
+        if self.rows.is_none() {
+            return Some(Ok(0));
+        }
         let count = Session::of(context).load(self.list.count()).await;
         Some(count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)))
     }
@@ -158,14 +175,14 @@ impl<N: Node, K: PageKey<Row = N::Row>> Connection<N, K> {
 /// A row and its cursor.
 #[derive(SimpleObject)]
 #[graphql(name_type)]
-pub struct Edge<N: Node> {
+pub struct Edge<N: Listed> {
     /// The position of the row in the connection's order.
     cursor: Cursor,
     /// The row.
     node: N,
 }
 
-impl<N: Node> TypeName for Edge<N> {
+impl<N: Listed> TypeName for Edge<N> {
     fn type_name() -> Cow<'static, str> {
         format!("{}Edge", <N as OutputType>::type_name()).into()
     }
@@ -185,36 +202,99 @@ pub struct PageInfo {
 }
 
 const CURSOR_VERSION: u8 = 1;
-const CURSOR_BYTES: usize = 34;
 
-/// Version, a hash of the order's name, whether there is a time, the time in microseconds, the id, a checksum.
-fn encode_cursor(position: Position, order: &str) -> Cursor {
-    let mut bytes = Vec::with_capacity(CURSOR_BYTES);
-    bytes.push(CURSOR_VERSION);
+/// Version, a hash of the order's name, the kind of the value, the id, the value, a checksum.
+fn encode_cursor(position: &Position, order: &str) -> Cursor {
+    let (kind, value) = match &position.value {
+        SortValue::Nothing => (0, Vec::new()),
+        SortValue::Null => (1, Vec::new()),
+        SortValue::Time(time) => (2, time.timestamp_micros().to_be_bytes().to_vec()),
+        SortValue::Text(text) => (3, text.as_bytes().to_vec()),
+    };
+    let mut bytes = vec![CURSOR_VERSION];
     bytes.extend(crc32fast::hash(order.as_bytes()).to_be_bytes());
-    bytes.push(u8::from(position.at.is_some()));
-    bytes.extend(position.at.map_or(0, |at| at.timestamp_micros()).to_be_bytes());
+    bytes.push(kind);
     bytes.extend(position.id.as_bytes());
+    bytes.extend(value);
     bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
     Cursor(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 fn decode_cursor(Cursor(text): &Cursor, order: &str) -> Result<Position, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
-    let (body, checksum) = bytes.split_last_chunk::<4>().ok_or(Error::InvalidCursor)?;
-    let (head, id) = body.split_last_chunk::<16>().ok_or(Error::InvalidCursor)?;
-    let (head, micros) = head.split_last_chunk::<8>().ok_or(Error::InvalidCursor)?;
-    let expected = [&[CURSOR_VERSION][..], &crc32fast::hash(order.as_bytes()).to_be_bytes()].concat();
-    let Some(has_time) = head.strip_prefix(expected.as_slice()) else { return Err(Error::InvalidCursor) };
+    read_cursor(&bytes, order).ok_or(Error::InvalidCursor)
+}
+
+fn read_cursor(bytes: &[u8], order: &str) -> Option<Position> {
+    let (body, checksum) = bytes.split_last_chunk::<4>()?;
+    let rest = body.strip_prefix(&[CURSOR_VERSION])?;
+    let rest = rest.strip_prefix(&crc32fast::hash(order.as_bytes()).to_be_bytes())?;
+    let (&kind, rest) = rest.split_first()?;
+    let (id, value) = rest.split_first_chunk::<16>()?;
     if crc32fast::hash(body).to_be_bytes() != *checksum {
-        return Err(Error::InvalidCursor);
+        return None;
     }
-    let at = match has_time {
-        [0] => None,
-        [1] => chrono::DateTime::from_timestamp_micros(i64::from_be_bytes(*micros)),
-        _ => return Err(Error::InvalidCursor),
+    let value = match (kind, value) {
+        (0, []) => SortValue::Nothing,
+        (1, []) => SortValue::Null,
+        (2, micros) => {
+            SortValue::Time(chrono::DateTime::from_timestamp_micros(i64::from_be_bytes(micros.try_into().ok()?))?)
+        }
+        (3, text) => SortValue::Text(String::from_utf8(text.to_vec()).ok()?),
+        _ => return None,
     };
-    Ok(Position { at, id: Uuid::from_bytes(*id) })
+    Some(Position { value, id: Uuid::from_bytes(*id) })
+}
+
+/// Which soft-deleted rows a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, async_graphql::Enum)]
+#[graphql(remote = "crate::loaders::page::Deleted")]
+pub enum Deleted {
+    /// None of them.
+    Exclude,
+    /// All rows, deleted or not. Needs role MEMBER or above.
+    Include,
+    /// Nothing else. Needs role MEMBER or above.
+    Only,
+}
+
+/// Which soft-deleted rows the caller may see in a workspace, having asked for these.
+///
+/// # Errors
+/// `Forbidden` where the caller's role is VIEWER and asks for any.
+pub async fn allowed(context: &Context<'_>, workspace_id: Uuid, deleted: Deleted) -> Result<page::Deleted, Error> {
+    if deleted != Deleted::Exclude {
+        let role = Session::of(context).load(ViewerRole(workspace_id)).await?;
+        if !role.is_some_and(Role::may_write) {
+            return Err(Error::Forbidden("Deleted rows are shown to members whose role is MEMBER or above."));
+        }
+    }
+    Ok(deleted.into())
+}
+
+/// The distinct elements of a list, in order of their first place: equal filters share a statement.
+pub(super) fn distinct<T: PartialEq>(elements: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for element in elements {
+        if !seen.contains(&element) {
+            seen.push(element);
+        }
+    }
+    seen
+}
+
+/// Checks a text that a filter looks for.
+///
+/// # Errors
+/// `BadUserInput` where it is too short, too long, or nothing can contain it.
+pub fn needle(text: Option<String>, name: &str) -> Result<Option<String>, Error> {
+    let is_good = |text: &String| (2..=100).contains(&text.chars().count()) && !text.contains('\0');
+    match text {
+        Some(text) if !is_good(&text) => {
+            Err(Error::BadUserInput(format!("{name} has 2 to 100 characters, and no NUL among them.")))
+        }
+        text => Ok(text),
+    }
 }
 
 /// Which way an order runs.

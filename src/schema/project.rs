@@ -3,19 +3,25 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use futures_util::future::try_join_all;
+use sea_orm::Iterable;
 use uuid::Uuid;
 
-use super::page::{Connection, Node, PageArguments, page_cost};
+use super::page::{
+    Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
+};
 use super::payload::{UserError, outcome};
 use super::report::{Report, Subject};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
-use super::task::{self, Task, TaskFilter, TaskOrder};
+use super::task::{self, Task, TaskFilter, TaskOrder, TaskStatus};
 use super::workspace::{self, Workspace};
 use crate::commands;
 use crate::entities::project::Model;
+use crate::entities::task::Status;
 use crate::error::Error;
-use crate::loaders::project::ProjectById;
+use crate::loaders::page::{self, Direction};
+use crate::loaders::project::{Filter, OrderField, ProjectById, ProjectsOfWorkspace};
 use crate::loaders::task::{Parent, TaskPage};
 
 /// Where a project stands.
@@ -34,9 +40,9 @@ pub enum ProjectStatus {
 
 /// A body of work in a workspace.
 #[derive(Clone)]
-pub struct Project(Arc<Model>);
+pub struct Project(pub(super) Arc<Model>);
 
-impl Node for Project {
+impl Listed for Project {
     type Row = Model;
 
     fn of(row: Arc<Model>) -> Self {
@@ -48,7 +54,7 @@ impl Node for Project {
 #[Object]
 impl Project {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.id)
     }
 
@@ -93,15 +99,101 @@ impl Project {
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
         #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
         #[graphql(desc = "In which order; newest first where nothing is said.")] order_by: Option<TaskOrder>,
+        #[graphql(desc = "Which deleted tasks are shown.", default_with = "Deleted::Exclude")] deleted: Deleted,
     ) -> Result<Connection<Task, TaskPage>, Error> {
         let page = PageArguments { first, after, last, before };
-        Connection::load(context, task::list(context, Parent::Project(self.0.id), filter, order_by), page).await
+        let deleted = allowed(context, self.0.workspace_id, deleted).await?;
+        let order = order_by.unwrap_or(TaskOrder::NEWEST_FIRST);
+        let list = task::list(context, Parent::Project(self.0.id), filter, order, deleted)?;
+        if self.0.deleted_at.is_some() {
+            return Ok(Connection::hidden(list));
+        }
+        Connection::load(context, list, page).await
     }
 
-    /// Counts over all tasks of the project, from a replica.
-    fn report(&self) -> Option<Report> {
-        Some(Report::of(Subject::Project(self.0.id)))
+    /// A board in one call: a column for each status, each with its own page of tasks, newest first.
+    #[graphql(complexity = "4 * page_cost(first, None, child_complexity)")]
+    async fn board(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many tasks of each column, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
+    ) -> Result<Vec<BoardColumn>, Error> {
+        let column = |status: Status| {
+            let filter = filter.clone();
+            async move {
+                let parent = Parent::Column(self.0.id, status);
+                let list = task::column(context, parent, filter)?;
+                let page = PageArguments { first, ..PageArguments::default() };
+                let tasks = match self.0.deleted_at {
+                    Some(_) => Connection::hidden(list),
+                    None => Connection::load(context, list, page).await?,
+                };
+                Ok(BoardColumn { status: status.into(), tasks })
+            }
+        };
+        try_join_all(Status::iter().map(column)).await
     }
+
+    /// Counts over all tasks of the project, from a replica. Null where the project is deleted.
+    fn report(&self) -> Option<Report> {
+        self.0.deleted_at.is_none().then(|| Report::of(Subject::Project(self.0.id)))
+    }
+}
+
+/// A column of a project's board.
+#[derive(SimpleObject)]
+pub struct BoardColumn {
+    /// The status of its tasks.
+    status: TaskStatus,
+    /// The tasks, newest first.
+    tasks: Connection<Task, TaskPage>,
+}
+
+/// Which projects: those that match every field.
+#[derive(Clone, Debug, InputObject)]
+pub struct ProjectFilter {
+    /// Those in one of these; none where the list is empty.
+    status: Option<Vec<ProjectStatus>>,
+    /// A part of the name, whatever the case of its letters: 2 to 100 characters.
+    name_contains: Option<String>,
+}
+
+/// By what projects are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::loaders::project::OrderField")]
+pub enum ProjectOrderField {
+    /// When they were made.
+    CreatedAt,
+    /// Their names.
+    Name,
+}
+
+/// In which order projects are listed.
+#[derive(Clone, Copy, Debug, InputObject)]
+pub struct ProjectOrder {
+    /// By what.
+    field: ProjectOrderField,
+    /// Which way.
+    direction: OrderDirection,
+}
+
+/// The list of a workspace's projects: oldest first unless ordered otherwise.
+pub(super) fn list(
+    workspace_id: Uuid,
+    filter: Option<ProjectFilter>,
+    order: Option<ProjectOrder>,
+    deleted: page::Deleted,
+) -> Result<ProjectsOfWorkspace, Error> {
+    let (status, name_contains) = filter.map(|filter| (filter.status, filter.name_contains)).unwrap_or_default();
+    let filter = Filter {
+        statuses: status.map(|statuses| distinct(statuses.into_iter().map(Into::into))),
+        name_contains: needle(name_contains, "nameContains")?,
+        deleted,
+    };
+    let order = order
+        .map_or((OrderField::CreatedAt, Direction::Ascending), |order| (order.field.into(), order.direction.into()));
+    Ok(ProjectsOfWorkspace { workspace_id, filter, order, page: WHOLE })
 }
 
 /// The project that a visible row belongs to.

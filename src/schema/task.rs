@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Lookahead, MaybeUndefined, Object, SimpleObject};
 
-use super::comment::Comment;
-use super::page::{Connection, Node, OrderDirection, PageArguments, WHOLE, page_cost};
+use super::comment::{self, Comment, CommentOrder};
+use super::page::{
+    Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
+};
 use super::payload::{UserError, outcome};
 use super::project::{self, Project};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
 use super::user::{self, User};
+use crate::clock;
 use crate::commands;
 use crate::commands::task::Change;
 use crate::database::Command;
-use crate::entities::task::{Detail, Projection, Row};
+use crate::entities::task::{Detail, Projection, Row, Status};
 use crate::error::{Error, Failure, UserErrorCode};
 use crate::loaders::comment::CommentsOfTask;
-use crate::loaders::page::Direction;
-use crate::loaders::task::{Filter, OrderField, Parent, TaskById, TaskPage};
+use crate::loaders::page;
+use crate::loaders::project::ProjectById;
+use crate::loaders::task::{Filter, Parent, TaskById, TaskPage};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -50,9 +54,9 @@ pub enum TaskPriority {
 
 /// A piece of work in a project.
 #[derive(Clone)]
-pub struct Task(Arc<Row>);
+pub struct Task(pub(super) Arc<Row>);
 
-impl Node for Task {
+impl Listed for Task {
     type Row = Row;
 
     fn of(row: Arc<Row>) -> Self {
@@ -67,7 +71,7 @@ const DETAIL_FIELDS: [&str; 4] = ["description", "completedAt", "updatedAt", "de
 #[Object]
 impl Task {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.card.id)
     }
 
@@ -106,6 +110,12 @@ impl Task {
         self.0.card.due_date.map(DateTime)
     }
 
+    /// Due in the past and not completed.
+    fn is_overdue(&self) -> bool {
+        let card = &self.0.card;
+        card.status != Status::Completed && card.due_date.is_some_and(|due_date| due_date < clock::now())
+    }
+
     /// When the task was completed; null while it is open.
     async fn completed_at(&self, context: &Context<'_>) -> Option<Result<DateTime, Error>> {
         self.detail(context).await.map(|detail| detail.completed_at.map(DateTime)).transpose()
@@ -135,18 +145,32 @@ impl Task {
         #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+        #[graphql(desc = "In which order; oldest first where nothing is said.")] order_by: Option<CommentOrder>,
+        #[graphql(desc = "Which deleted comments are shown.", default_with = "Deleted::Exclude")] deleted: Deleted,
     ) -> Result<Connection<Comment, CommentsOfTask>, Error> {
         let page = PageArguments { first, after, last, before };
-        Connection::load(
-            context,
-            CommentsOfTask { task_id: self.0.card.id, direction: Direction::Ascending, page: WHOLE },
-            page,
-        )
-        .await
+        let deleted = match deleted {
+            Deleted::Exclude => page::Deleted::Exclude,
+            deleted => {
+                let project = Session::of(context).load(ProjectById(self.0.card.project_id)).await?;
+                let project = project.ok_or_else(|| Error::vanished("project"))?;
+                allowed(context, project.workspace_id, deleted).await?
+            }
+        };
+        let list = comment::list(self.0.card.id, order_by, deleted);
+        if self.is_deleted() {
+            return Ok(Connection::hidden(list));
+        }
+        Connection::load(context, list, page).await
     }
 }
 
 impl Task {
+    /// Deleted rows are always read whole.
+    fn is_deleted(&self) -> bool {
+        self.0.detail.as_ref().is_some_and(|detail| detail.deleted_at.is_some())
+    }
+
     /// What the card does not hold. A list whose selection needs it has read it with the rows.
     async fn detail(&self, context: &Context<'_>) -> Result<Detail, Error> {
         if let Some(detail) = &self.0.detail {
@@ -164,21 +188,46 @@ pub(super) async fn of_reference(context: &Context<'_>, id: uuid::Uuid) -> Resul
 }
 
 /// Which tasks: those that match every field.
-#[derive(Clone, Debug, InputObject)]
+#[derive(Clone, Debug, Default, InputObject)]
 pub struct TaskFilter {
-    /// Tasks in one of these; none of them where the list is empty.
+    /// Tasks in one of these; none where the list is empty.
     status: Option<Vec<TaskStatus>>,
+    /// Tasks of one of these; none where the list is empty.
+    priority: Option<Vec<TaskPriority>>,
+    /// Tasks that one of these users is assigned to; null inside the list means nobody.
+    assignee_id: Option<Vec<Option<ID>>>,
+    /// Tasks that are due before this instant.
+    due_before: Option<DateTime>,
+    /// Tasks that are due at this instant or after.
+    due_after: Option<DateTime>,
+    /// True: tasks that were due in the past and are not completed. False: all others.
+    overdue: Option<bool>,
+    /// Tasks that were made at this instant or after.
+    created_after: Option<DateTime>,
+    /// Tasks that were made before this instant.
+    created_before: Option<DateTime>,
+    /// A part of the title, whatever the case of its letters: 2 to 100 characters.
+    title_contains: Option<String>,
 }
 
-impl From<TaskFilter> for Filter {
-    fn from(filter: TaskFilter) -> Self {
-        let statuses = filter.status.map(|statuses| {
-            let mut distinct: Vec<_> = statuses.into_iter().map(crate::entities::task::Status::from).collect();
-            distinct.sort_unstable();
-            distinct.dedup();
-            distinct
+impl TaskFilter {
+    fn decode(self, deleted: page::Deleted) -> Result<Filter, Error> {
+        let assignees = self.assignee_id.map(|ids| {
+            let decode = |id: Option<ID>| id.map(|id| scalar::uuid(&id, "filter.assigneeId")).transpose();
+            ids.into_iter().map(decode).collect::<Result<Vec<_>, _>>()
         });
-        Self { statuses }
+        Ok(Filter {
+            statuses: self.status.map(|statuses| distinct(statuses.into_iter().map(Into::into))),
+            priorities: self.priority.map(|priorities| distinct(priorities.into_iter().map(Into::into))),
+            assignees: assignees.transpose()?,
+            due_before: self.due_before.map(|instant| instant.0),
+            due_after: self.due_after.map(|instant| instant.0),
+            overdue: self.overdue,
+            created_before: self.created_before.map(|instant| instant.0),
+            created_after: self.created_after.map(|instant| instant.0),
+            title_contains: needle(self.title_contains, "titleContains")?,
+            deleted,
+        })
     }
 }
 
@@ -201,25 +250,43 @@ pub struct TaskOrder {
     direction: OrderDirection,
 }
 
-/// The list of a parent's tasks, in the narrowest projection that the selection allows.
+impl TaskOrder {
+    pub(super) const NEWEST_FIRST: Self =
+        Self { field: TaskOrderField::CreatedAt, direction: OrderDirection::Descending };
+    pub(super) const BY_DUE_DATE: Self = Self { field: TaskOrderField::DueDate, direction: OrderDirection::Ascending };
+}
+
+/// The list of a parent's tasks, in the narrowest projection that the selection under the present field allows.
 pub(super) fn list(
     context: &Context<'_>,
     parent: Parent,
     filter: Option<TaskFilter>,
-    order: Option<TaskOrder>,
-) -> TaskPage {
-    let connection = context.look_ahead();
-    let rows = [connection.field("nodes"), connection.field("edges").field("node")];
-    let needs_detail = rows.iter().any(|row| DETAIL_FIELDS.iter().any(|field| row.field(field).exists()));
-    TaskPage {
+    order: TaskOrder,
+    deleted: page::Deleted,
+) -> Result<TaskPage, Error> {
+    // The index that holds a card holds no deleted row.
+    let is_card = deleted == page::Deleted::Exclude && !needs_detail(&context.look_ahead());
+    Ok(TaskPage {
         parent,
-        filter: filter.map(Filter::from).unwrap_or_default(),
-        order: order.map_or((OrderField::CreatedAt, Direction::Descending), |order| {
-            (order.field.into(), order.direction.into())
-        }),
-        projection: if needs_detail { Projection::Full } else { Projection::Card },
+        filter: filter.unwrap_or_default().decode(deleted)?,
+        order: (order.field.into(), order.direction.into()),
+        projection: if is_card { Projection::Card } else { Projection::Full },
         page: WHOLE,
-    }
+    })
+}
+
+/// The list of a board's column: the present field holds the columns, and they hold the connections.
+pub(super) fn column(context: &Context<'_>, parent: Parent, filter: Option<TaskFilter>) -> Result<TaskPage, Error> {
+    let list = list(context, parent, filter, TaskOrder::NEWEST_FIRST, page::Deleted::Exclude)?;
+    let needs_detail = needs_detail(&context.look_ahead().field("tasks"));
+    let projection = if needs_detail { Projection::Full } else { Projection::Card };
+    Ok(TaskPage { projection, ..list })
+}
+
+/// Whether a connection's rows are asked for more than a card holds.
+fn needs_detail(connection: &Lookahead<'_>) -> bool {
+    let rows = [connection.field("nodes"), connection.field("edges").field("node")];
+    rows.iter().any(|row| DETAIL_FIELDS.iter().any(|field| row.field(field).exists()))
 }
 
 /// The root fields about tasks.

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
 
-use super::scalar::{self, DateTime};
+use super::page::{Connection, PageArguments, page_cost};
+use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
+use super::task::{self, Task, TaskFilter, TaskOrder};
 use crate::error::Error;
+use crate::loaders::task::{Parent, TaskPage};
 use crate::loaders::user::{Person, UserById};
 
 /// A person, who may be a member of any number of workspaces.
@@ -17,7 +20,7 @@ pub struct User(pub Arc<Person>);
 #[Object]
 impl User {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.user.id)
     }
 
@@ -39,6 +42,28 @@ impl User {
     /// When the user was last changed.
     fn updated_at(&self) -> DateTime {
         self.0.user.updated_at.into()
+    }
+
+    /// The open tasks that the user is assigned to, in the workspaces that you are a member of: by due date unless
+    /// ordered otherwise.
+    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
+    async fn assigned_tasks(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100; 25 where nothing is said.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+        #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
+        #[graphql(desc = "In which order; by due date, earliest first, where nothing is said.")] order_by: Option<
+            TaskOrder,
+        >,
+    ) -> Result<Connection<Task, TaskPage>, Error> {
+        let page = PageArguments { first, after, last, before };
+        let order = order_by.unwrap_or(TaskOrder::BY_DUE_DATE);
+        let deleted = crate::loaders::page::Deleted::Exclude;
+        Connection::load(context, task::list(context, Parent::Assignee(self.0.user.id), filter, order, deleted)?, page)
+            .await
     }
 }
 

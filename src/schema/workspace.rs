@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
-use super::member::Member;
-use super::page::{Connection, Node, PageArguments, WHOLE, page_cost};
+use super::member::{Member, MemberFilter, Role};
+use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed, page_cost};
 use super::payload::{UserError, outcome};
-use super::project::Project;
+use super::project::{self, Project, ProjectFilter, ProjectOrder};
 use super::report::{Report, Subject};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
@@ -16,16 +16,17 @@ use super::task::{self, Task, TaskFilter, TaskOrder};
 use crate::commands;
 use crate::entities::workspace::Model;
 use crate::error::Error;
-use crate::loaders::member::MembersOfWorkspace;
+use crate::loaders::member::{MembersOfWorkspace, ViewerRole};
+use crate::loaders::page::PageKey;
 use crate::loaders::project::ProjectsOfWorkspace;
 use crate::loaders::task::{Parent, TaskPage};
 use crate::loaders::workspace::{WorkspaceById, WorkspaceBySlug, WorkspacesOfUser};
 
 /// A tenant: everything else lives in exactly one workspace.
 #[derive(Clone)]
-pub struct Workspace(Arc<Model>);
+pub struct Workspace(pub(super) Arc<Model>);
 
-impl Node for Workspace {
+impl Listed for Workspace {
     type Row = Model;
 
     fn of(row: Arc<Model>) -> Self {
@@ -37,7 +38,7 @@ impl Node for Workspace {
 #[Object]
 impl Workspace {
     /// A UUID, unique among all rows.
-    fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         scalar::id(self.0.id)
     }
 
@@ -66,6 +67,12 @@ impl Workspace {
         self.0.deleted_at.map(DateTime)
     }
 
+    /// What you may do here.
+    async fn viewer_role(&self, context: &Context<'_>) -> Result<Role, Error> {
+        let role = Session::of(context).load(ViewerRole(self.0.id)).await?;
+        role.map(Role::from).ok_or_else(|| Error::vanished("membership"))
+    }
+
     /// The members, in the order in which they were registered as users.
     #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn members(
@@ -75,12 +82,15 @@ impl Workspace {
         #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+        #[graphql(desc = "Only members that match.")] filter: Option<MemberFilter>,
     ) -> Result<Connection<Member, MembersOfWorkspace>, Error> {
         let page = PageArguments { first, after, last, before };
-        Connection::load(context, MembersOfWorkspace { workspace_id: self.0.id, page: WHOLE }, page).await
+        let roles = filter.and_then(MemberFilter::roles);
+        let list = MembersOfWorkspace { workspace_id: self.0.id, roles, page: WHOLE };
+        self.connection(context, list, page).await
     }
 
-    /// The projects, oldest first.
+    /// The projects, oldest first unless ordered otherwise.
     #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn projects(
         &self,
@@ -89,9 +99,13 @@ impl Workspace {
         #[graphql(desc = "Only what follows this cursor; with `first`.")] after: Option<Cursor>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
+        #[graphql(desc = "Only projects that match.")] filter: Option<ProjectFilter>,
+        #[graphql(desc = "In which order; oldest first where nothing is said.")] order_by: Option<ProjectOrder>,
+        #[graphql(desc = "Which deleted projects are shown.", default_with = "Deleted::Exclude")] deleted: Deleted,
     ) -> Result<Connection<Project, ProjectsOfWorkspace>, Error> {
         let page = PageArguments { first, after, last, before };
-        Connection::load(context, ProjectsOfWorkspace { workspace_id: self.0.id, page: WHOLE }, page).await
+        let deleted = allowed(context, self.0.id, deleted).await?;
+        self.connection(context, project::list(self.0.id, filter, order_by, deleted)?, page).await
     }
 
     /// Every task of the workspace, newest first unless ordered otherwise.
@@ -105,14 +119,32 @@ impl Workspace {
         #[graphql(desc = "Only what precedes this cursor; with `last`.")] before: Option<Cursor>,
         #[graphql(desc = "Only tasks that match.")] filter: Option<TaskFilter>,
         #[graphql(desc = "In which order; newest first where nothing is said.")] order_by: Option<TaskOrder>,
+        #[graphql(desc = "Which deleted tasks are shown.", default_with = "Deleted::Exclude")] deleted: Deleted,
     ) -> Result<Connection<Task, TaskPage>, Error> {
         let page = PageArguments { first, after, last, before };
-        Connection::load(context, task::list(context, Parent::Workspace(self.0.id), filter, order_by), page).await
+        let deleted = allowed(context, self.0.id, deleted).await?;
+        let order = order_by.unwrap_or(TaskOrder::NEWEST_FIRST);
+        self.connection(context, task::list(context, Parent::Workspace(self.0.id), filter, order, deleted)?, page).await
     }
 
-    /// Counts over all tasks of the workspace, from a replica.
+    /// Counts over all tasks of the workspace, from a replica. Null where the workspace is deleted.
     fn report(&self) -> Option<Report> {
-        Some(Report::of(Subject::Workspace(self.0.id)))
+        self.0.deleted_at.is_none().then(|| Report::of(Subject::Workspace(self.0.id)))
+    }
+}
+
+impl Workspace {
+    /// A list below this workspace.
+    async fn connection<N: Listed, K: PageKey<Row = N::Row>>(
+        &self,
+        context: &Context<'_>,
+        list: K,
+        page: PageArguments,
+    ) -> Result<Connection<N, K>, Error> {
+        if self.0.deleted_at.is_some() {
+            return Ok(Connection::hidden(list));
+        }
+        Connection::load(context, list, page).await
     }
 }
 

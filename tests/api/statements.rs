@@ -16,7 +16,7 @@ async fn the_four_level_query_takes_one_statement_a_level_for_1_10_and_100_paren
         projects(first: $n) { nodes { name tasks(first: $n) { nodes { title assignee { name } \
         comments(first: 2) { nodes { body author { name } } } } } } } } } }";
     // The only author was an assignee too, and is remembered.
-    let levels = "comments_of_task projects_of_workspace tasks_of_project_by_created_at user_by_id workspaces_of_user";
+    let levels = "comments_of_task projects_of_workspace_by_created_at tasks_of_project_by_created_at user_by_id workspaces_of_user";
     for n in [1, 10, 100] {
         let answer = world.ask(ada, document, json!({ "n": n })).await;
         let projects = answer.data()["workspaces"]["nodes"][0]["projects"]["nodes"].as_array().unwrap();
@@ -54,7 +54,7 @@ async fn several_workspaces_and_counts_at_every_level_take_one_statement_a_level
             "member_count_of_workspace",
             "members_of_workspace",
             "project_count_of_workspace",
-            "projects_of_workspace",
+            "projects_of_workspace_by_created_at",
             "task_count_of_project",
             "tasks_of_project_by_created_at",
             "user_by_id",
@@ -109,7 +109,7 @@ async fn ten_projects_reports_are_one_statement_on_the_replica() {
     assert_eq!(workspace["projects"]["nodes"][9]["report"]["freshness"]["source"], "REPLICA");
     assert_eq!(
         answer.statements(),
-        ["projects_of_workspace", "tally_of_project", "tally_of_workspace", "workspace_by_slug"]
+        ["projects_of_workspace_by_created_at", "tally_of_project", "tally_of_workspace", "workspace_by_slug"]
     );
     assert_eq!(answer.statements_on("replica"), 2);
 }

@@ -30,6 +30,12 @@ mod m20261122_000016_index_tasks_by_assignee;
 mod m20261122_000017_index_tasks_by_completed_at;
 mod m20261122_000018_index_comments_by_task;
 mod m20261122_000019_index_comments_by_author;
+mod m20261122_000020_create_idempotency_keys;
+mod m20261122_000021_index_idempotency_keys_by_user;
+mod m20261122_000022_index_idempotency_keys_by_created_at;
+mod m20261122_000023_index_deleted_projects;
+mod m20261122_000024_index_deleted_tasks;
+mod m20261122_000025_index_deleted_comments;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -60,6 +66,12 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000017_index_tasks_by_completed_at::Migration),
             Box::new(m20261122_000018_index_comments_by_task::Migration),
             Box::new(m20261122_000019_index_comments_by_author::Migration),
+            Box::new(m20261122_000020_create_idempotency_keys::Migration),
+            Box::new(m20261122_000021_index_idempotency_keys_by_user::Migration),
+            Box::new(m20261122_000022_index_idempotency_keys_by_created_at::Migration),
+            Box::new(m20261122_000023_index_deleted_projects::Migration),
+            Box::new(m20261122_000024_index_deleted_tasks::Migration),
+            Box::new(m20261122_000025_index_deleted_comments::Migration),
         ]
     }
 }

@@ -1,8 +1,17 @@
 # syntax=docker/dockerfile:1
 
+FROM node:24-bookworm-slim AS playground
+WORKDIR /playground
+# The lock alone first: the packages are fetched again only when it changes.
+COPY playground/package.json playground/package-lock.json playground/.npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci
+COPY playground ./
+RUN npm run build
+
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
+COPY --from=playground /playground/dist playground/dist
 # The caches make a rebuild incremental. They are not part of the image, so the binary is copied out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \

@@ -1,9 +1,10 @@
-//! The router: the GraphQL endpoint, the page, the schema, health.
+//! The router: the GraphQL endpoint, the page and its files, the schema, health.
 
 mod graphql;
 mod guard;
 mod health;
 mod page;
+mod playground;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::serve))
+        .route("/assets/{name}", get(playground::asset))
         .route("/graphql", post(graphql::serve))
         .route("/schema.graphql", get(schema_text))
         .route("/livez", get(health::live))

@@ -19,6 +19,9 @@ use crate::error::{Code, Error};
 use crate::schema::session::Session;
 use crate::telemetry::{Answered, milliseconds};
 
+/// The header in which a client proves what it has written.
+const CONSISTENCY_TOKEN: &str = "x-consistency-token";
+
 /// A request's body may be this many times as large as its document.
 const BODY_PER_DOCUMENT: usize = 4;
 
@@ -99,7 +102,9 @@ async fn answer(
     request.set_parsed_query(document);
 
     let gate = Gate::default();
-    let session = Session::new(viewer, app.database.route(kind, meter), gate.clone());
+    let after = text(headers, CONSISTENCY_TOKEN).map(|token| app.database.open_token(&token)).transpose()?;
+    let route = app.database.route(kind, meter, after).await;
+    let session = Session::new(viewer, route, gate.clone());
     let execution = gate.run(app.schema.execute(request.data(session)));
     let deadline = Duration::from_millis(u64::from(app.limits.request_timeout_ms));
     Ok(tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)?)

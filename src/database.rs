@@ -1,20 +1,24 @@
 //! The doors to PostgreSQL, who may use which, and what each statement cost. It knows no noun.
 
 pub mod administration;
+mod consistency;
 pub mod constraint;
 mod door;
 mod failure;
+mod idempotency;
 mod meter;
 mod replication;
 mod route;
 mod statement;
 mod transaction;
 
+pub use consistency::LogPosition;
 pub use door::{Door, Reader, Target, Writer};
+pub use idempotency::IdempotencyKey;
 pub use meter::{Executed, Meter};
 pub use replication::Freshness;
 pub use route::{Operation, Reports, Route};
-pub use statement::NamedStatement;
+pub use statement::{Bound, NamedStatement};
 pub use transaction::{Command, Transaction};
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 
 use crate::config::PoolSettings;
+use consistency::Sealer;
 use door::Access;
 use replication::Replica;
 
@@ -43,14 +48,16 @@ pub struct Database {
     fallback: Arc<Door>,
     replicas: Vec<Replica>,
     max_staleness: Duration,
+    sealer: Sealer,
 }
 
 impl Database {
-    /// Opens the doors; the primary must answer.
+    /// Opens the doors; the primary must answer. `secret` seals consistency tokens: servers that share it take each
+    /// other's.
     ///
     /// # Errors
     /// An address is not a PostgreSQL URL, or the primary does not answer.
-    pub async fn connect(addresses: &Addresses, pools: &PoolSettings) -> Result<Self, DbErr> {
+    pub async fn connect(addresses: &Addresses, pools: &PoolSettings, secret: &str) -> Result<Self, DbErr> {
         let primary = Door::open(&addresses.primary, Access::primary(), pools).await?;
         let fallback = Arc::new(Door::open(&addresses.primary, Access::fallback(), pools).await?);
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
@@ -59,7 +66,7 @@ impl Database {
             replicas.push(Replica::watch(Arc::new(door), Arc::clone(&fallback)).await);
         }
         let max_staleness = Duration::from_millis(pools.max_staleness_ms);
-        Ok(Self { primary: Arc::new(primary), fallback, replicas, max_staleness })
+        Ok(Self { primary: Arc::new(primary), fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })
     }
 
     /// Whether the primary answers.
@@ -69,6 +76,23 @@ impl Database {
     pub async fn ping(&self) -> Result<(), crate::error::Error> {
         let meter = Meter::default();
         Reader::new(&self.primary, &meter).rows(NamedStatement::new("ping", "SELECT 1", [])).await.map(|_| ())
+    }
+
+    /// The position in a consistency token.
+    ///
+    /// # Errors
+    /// `BadConsistencyToken` where this server, or one with its secret, did not make it.
+    pub fn open_token(&self, token: &str) -> Result<LogPosition, crate::error::Error> {
+        self.sealer.open(token)
+    }
+
+    /// Removes idempotency keys that have done their time.
+    ///
+    /// # Errors
+    /// The primary does not answer, or refuses.
+    pub async fn purge_idempotency_keys(&self) -> Result<(), crate::error::Error> {
+        self.primary.run(&self.primary.pool, &Meter::default(), idempotency::purge()).await?;
+        Ok(())
     }
 
     /// The replicas by name, each with how old its data is, or none where it does not answer.

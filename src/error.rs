@@ -30,6 +30,8 @@ pub enum Code {
     Overloaded,
     /// The database cannot be reached.
     Unavailable,
+    /// A consistency token was not made by this server, nor by one with its secret.
+    BadConsistencyToken,
     /// A defect of the server.
     Internal,
 }
@@ -49,6 +51,7 @@ impl Code {
             Self::Timeout => "TIMEOUT",
             Self::Overloaded => "OVERLOADED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::BadConsistencyToken => "BAD_CONSISTENCY_TOKEN",
             Self::Internal => "INTERNAL",
         }
     }
@@ -81,6 +84,9 @@ pub enum Error {
     /// The database cannot be reached; the cause is for the log.
     #[error("The database cannot be reached right now. Try again in a moment.")]
     Unavailable(Arc<DbErr>),
+    /// A consistency token was not made here.
+    #[error("The consistency token was not made by this server. Go on without it.")]
+    BadConsistencyToken,
     /// A defect; the cause is for the log.
     #[error("Something went wrong on our side. The request id identifies the report of it.")]
     Internal(Arc<DbErr>),
@@ -105,6 +111,7 @@ impl Error {
             Self::Timeout => Code::Timeout,
             Self::Overloaded => Code::Overloaded,
             Self::Unavailable(_) => Code::Unavailable,
+            Self::BadConsistencyToken => Code::BadConsistencyToken,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -128,8 +135,14 @@ pub enum UserErrorCode {
     NotFound,
     /// The caller may see it and may not do this to it.
     Forbidden,
+    /// The row is not as the caller last saw it.
+    Conflict,
     /// Another live row has the value already.
     NotUnique,
+    /// The input asks for more than one write may do.
+    LimitExceeded,
+    /// The idempotency key was used for another input.
+    IdempotencyMismatch,
 }
 
 /// One fault in the input of a mutation.
@@ -151,23 +164,54 @@ impl UserError {
     }
 }
 
-/// Why a command wrote nothing.
+/// Why a command wrote nothing; `T` is what it would have written.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum Failure<T> {
     /// Expected: the caller is told every fault that was found.
-    Refused(Vec<UserError>),
+    Refused {
+        /// The faults.
+        errors: Vec<UserError>,
+        /// The row as it is, where the caller had another one in mind.
+        current: Option<T>,
+    },
     /// Unexpected: the database or the server failed.
     Failed(Error),
 }
 
-impl From<Error> for Failure {
+impl<T> Failure<T> {
+    /// A refusal with these faults.
+    #[must_use]
+    pub fn refused(errors: Vec<UserError>) -> Self {
+        Self::Refused { errors, current: None }
+    }
+}
+
+impl<T> From<Error> for Failure<T> {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<UserError> for Failure {
+impl<T> From<UserError> for Failure<T> {
     fn from(error: UserError) -> Self {
-        Self::Refused(vec![error])
+        Self::refused(vec![error])
+    }
+}
+
+/// A statement of a write failed.
+#[derive(Clone, Debug)]
+pub enum StatementFailure {
+    /// The input violated a constraint that people can be told about.
+    Violated(UserError),
+    /// The database failed.
+    Failed(Error),
+}
+
+impl<T> From<StatementFailure> for Failure<T> {
+    fn from(failure: StatementFailure) -> Self {
+        match failure {
+            StatementFailure::Violated(error) => error.into(),
+            StatementFailure::Failed(error) => error.into(),
+        }
     }
 }

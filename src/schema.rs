@@ -7,6 +7,7 @@
 )]
 
 pub mod comment;
+mod input;
 pub mod member;
 pub mod node;
 pub mod page;
@@ -41,6 +42,7 @@ pub struct Query(
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(
     workspace::WorkspaceMutation,
+    member::MemberMutation,
     project::ProjectMutation,
     task::TaskMutation,
     comment::CommentMutation,

@@ -182,7 +182,8 @@ async fn fill_workspace(
             deleted_at: Set(None),
         };
         project::Entity::insert(row).exec_without_returning(transaction).await?;
-        let writers = people.iter().filter(|(_, role)| role.may_write()).map(|(user_id, _)| *user_id).collect();
+        let writers =
+            people.iter().filter(|(_, role)| role.is_at_least(Role::Member)).map(|(user_id, _)| *user_id).collect();
         homes.push(Home { project_id, writers });
     }
     Ok(homes)

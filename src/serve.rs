@@ -48,13 +48,14 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
     if deployment.is_private() && seed::run(primary).await? {
         tracing::info!("filled the empty database with the demo");
     }
-    let signer = Signer::new(&deployment::secret(settings)?);
+    let secret = deployment::secret(settings)?;
+    let signer = Signer::new(&secret);
     let demo_token = if deployment.is_private() {
         token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok()
     } else {
         None
     };
-    let database = Database::connect(&deployment.addresses, &settings.pools)
+    let database = Database::connect(&deployment.addresses, &settings.pools, &secret)
         .await
         .context("the primary does not answer; check DATABASE_URL")?;
     let database = Arc::new(database);

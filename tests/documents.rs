@@ -102,12 +102,12 @@ fn every_invariant_names_tests_that_exist() {
     let (mut named, mut wrong) = (0, Vec::new());
     for invariant in &invariants {
         let keepers = invariant.split_once("Kept by ").map(|(_, names)| names).unwrap_or_default();
-        let names: Vec<&str> = keepers.split('`').skip(1).step_by(2).collect();
-        if names.is_empty() {
+        let of_this: Vec<&str> = keepers.split('`').skip(1).step_by(2).collect();
+        if of_this.is_empty() {
             wrong.push(format!("no test is named: {invariant}"));
         }
-        named += names.len();
-        let missing = names.into_iter().filter(|name| !tests.contains(*name));
+        named += of_this.len();
+        let missing = of_this.into_iter().filter(|name| !tests.contains(*name));
         wrong.extend(missing.map(|name| format!("no such test: {name}")));
     }
     assert!(invariants.len() > 8 && named > invariants.len(), "saw {} invariants, {named} names", invariants.len());

@@ -1,27 +1,68 @@
-//! Who may write: members of the workspace whose role is not VIEWER.
+//! Who may do what: the one table of rights.
 
-use sea_orm::QueryResult;
+use sea_orm::{ActiveEnum, Iterable};
 
+use crate::database::Bound;
 use crate::entities::member::Role;
-use crate::error::{Error, Failure, UserError, UserErrorCode};
 
-/// From a project `p` to its live workspace `w`, and to the membership `m` of the live caller, who is `$1`.
-pub(super) const TO_CALLER: &str = "\
-    JOIN workspaces w ON w.id = p.workspace_id AND w.deleted_at IS NULL \
-    JOIN members m ON m.workspace_id = w.id AND m.user_id = $1 AND m.deleted_at IS NULL \
-    JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL";
+/// What a member may do in a workspace, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Rename a workspace, delete it, bring it back.
+    ManageWorkspace,
+    /// Add members, change their roles, remove them: those below ADMIN, unless the caller is OWNER.
+    ManageMembers,
+    /// Make projects, change them, delete them, bring them back.
+    ManageProjects,
+    /// Make tasks, change them, delete them, bring them back.
+    WriteTasks,
+    /// Make comments.
+    WriteComments,
+    /// Change comments, delete them, bring them back.
+    ManageComments,
+}
 
-/// The condition that the membership `m` may write. The same rule as [`Role::may_write`], for the database.
-pub(super) const MAY_WRITE: &str = "m.role <> 'viewer'";
+/// The least role that an action needs.
+pub struct Right {
+    /// On any row.
+    pub any: Role,
+    /// On a row that the caller made.
+    pub own: Role,
+}
 
-/// Why nothing was written below something that the input's `field` refers to: `rows` holds the caller's role there,
-/// or nothing. None where the role allows it and the reason is another one.
-pub(super) fn refusal(rows: &[QueryResult], field: &str, noun: &str) -> Result<Option<UserError>, Failure> {
-    let Some(row) = rows.first() else {
-        return Ok(Some(UserError::of(field, UserErrorCode::NotFound, format!("There is no such {noun}."))));
-    };
-    let role: Role = row.try_get_by_index(0).map_err(Error::from)?;
-    Ok((!role.may_write()).then(|| {
-        UserError::of(field, UserErrorCode::Forbidden, "Your role here is VIEWER, which may read and not write.")
-    }))
+impl Action {
+    /// The least role that the action needs.
+    #[must_use]
+    pub fn right(self) -> Right {
+        let (any, own) = match self {
+            Self::ManageWorkspace => (Role::Owner, Role::Owner),
+            Self::ManageMembers | Self::ManageProjects => (Role::Admin, Role::Admin),
+            Self::WriteTasks | Self::WriteComments => (Role::Member, Role::Member),
+            Self::ManageComments => (Role::Admin, Role::Member),
+        };
+        Right { any, own }
+    }
+
+    /// The condition that the membership `m` has the right, where `own` is the condition that the row is the caller's.
+    pub(super) fn allowed(self, own: &str, bound: &mut Bound) -> String {
+        let Right { any, own: on_own } = self.right();
+        let anyway = format!("m.role = ANY({}::text[])", bound.bind(at_least(any)));
+        if any == on_own {
+            return anyway;
+        }
+        format!("({anyway} OR ({own} AND m.role = ANY({}::text[])))", bound.bind(at_least(on_own)))
+    }
+
+    /// What a person is told who lacks the right.
+    pub(super) fn refusal(self) -> String {
+        let Right { any, own } = self.right();
+        let name = |role: Role| role.to_value().to_uppercase();
+        let needed = format!("Needs role {} or above in the workspace.", name(any));
+        if any == own { needed } else { format!("{needed} On rows of your own, {} is enough.", name(own)) }
+    }
+}
+
+/// A role and those above it, as the database has them.
+fn at_least(least: Role) -> Vec<String> {
+    Role::iter().filter(|role| role.is_at_least(least)).map(|role| role.to_value()).collect()
 }

@@ -1,18 +1,35 @@
 //! Writes comments.
 
+use chrono::{DateTime, Utc};
 use sea_orm::Iterable;
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::access::{MAY_WRITE, TO_CALLER, refusal};
+use super::access::Action;
 use super::text::Faults;
+use super::write::{Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
-use crate::database::{Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Transaction};
 use crate::entities::columns;
 use crate::entities::comment::{Column, Model};
-use crate::error::{Error, Failure, UserError, UserErrorCode};
+use crate::error::{Failure, UserError};
+
+const BODY_CHARACTERS: usize = 50_000;
+
+fn select(alias: &str) -> String {
+    columns(alias, Column::iter())
+}
+
+const COLUMNS: Columns<Model> = Columns { list: select, count: 7, decode: Model::decode };
+
+fn body_faults(body: &str) -> Vec<UserError> {
+    let mut faults = Faults::default();
+    faults.check_body("body", body, BODY_CHARACTERS);
+    faults.0
+}
 
 /// Makes a comment by the caller on a task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Create {
     /// The caller, who is the author.
     pub viewer: Uuid,
@@ -24,40 +41,137 @@ pub struct Create {
 
 impl Command for Create {
     type Output = Model;
+    const NAME: &'static str = "comment_create";
 
     fn faults(&self) -> Vec<UserError> {
-        let mut faults = Faults::default();
-        faults.check_body("body", &self.body, 50_000);
-        faults.0
+        body_faults(&self.body)
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
-        let sql = format!(
-            "INSERT INTO comments AS c (id, task_id, author_id, body) \
-             SELECT $3, t.id, m.user_id, $4 \
-             FROM tasks t JOIN projects p ON p.id = t.project_id AND p.deleted_at IS NULL {TO_CALLER} \
-             WHERE t.id = $2 AND t.deleted_at IS NULL AND {MAY_WRITE} \
-             RETURNING {}",
-            columns("c", Column::iter())
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.task_id.into()]);
+        let write = format!(
+            "INSERT INTO comments AS t (id, task_id, author_id, body) \
+             SELECT {}, target.task_id, $1, {} FROM target WHERE target.good",
+            bound.bind(clock::new_id()),
+            bound.bind(self.body.clone())
         );
-        let values = [self.viewer.into(), self.task_id.into(), clock::new_id().into(), self.body.clone().into()];
-        let rows = transaction.rows(NamedStatement::new("comment_create", sql, values)).await?;
-        match rows.first() {
-            Some(row) => Ok(Model::decode(row, 0).map_err(Error::from)?),
-            None => Err(self.why_not(transaction).await?.into()),
-        }
+        let write = Write {
+            name: Self::NAME,
+            noun: "task",
+            field: "taskId",
+            action: Action::WriteComments,
+            own: "false",
+            target: "k.id AS task_id",
+            from: format!(
+                "FROM tasks k JOIN projects p ON p.id = k.project_id AND p.deleted_at IS NULL {TO_CALLER} \
+                 WHERE k.id = $2 AND k.deleted_at IS NULL"
+            ),
+            checks: Vec::new(),
+            before: String::new(),
+            write,
+        };
+        write.run(transaction, bound, COLUMNS, Existing::New).await
     }
 }
 
-impl Create {
-    async fn why_not(&self, transaction: &Transaction) -> Result<UserError, Failure> {
-        let sql = format!(
-            "SELECT m.role FROM tasks t JOIN projects p ON p.id = t.project_id AND p.deleted_at IS NULL {TO_CALLER} \
-             WHERE t.id = $2 AND t.deleted_at IS NULL"
-        );
-        let values = [self.viewer.into(), self.task_id.into()];
-        let rows = transaction.rows(NamedStatement::new("comment_create_why_not", sql, values)).await?;
-        Ok(refusal(&rows, "taskId", "task")?
-            .unwrap_or_else(|| UserError::of("taskId", UserErrorCode::NotFound, "The task was not there. Try again.")))
+/// A write to the comment `$2`.
+fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
+    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+    Write {
+        name,
+        noun: "comment",
+        field: "id",
+        action: Action::ManageComments,
+        own: "t.author_id = $1",
+        target: "t.id AS target_id",
+        from: format!(
+            "FROM comments t JOIN tasks k ON k.id = t.task_id AND k.deleted_at IS NULL \
+             JOIN projects p ON p.id = k.project_id AND p.deleted_at IS NULL {TO_CALLER} \
+             WHERE t.id = $2 AND t.deleted_at {null}"
+        ),
+        checks: Vec::new(),
+        before: String::new(),
+        write: format!(
+            "UPDATE comments t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
+        ),
+    }
+}
+
+/// Changes what a comment says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Update {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which comment.
+    pub id: Uuid,
+    /// As in [`Create`].
+    pub body: String,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Update {
+    type Output = Model;
+    const NAME: &'static str = "comment_update";
+
+    fn faults(&self) -> Vec<UserError> {
+        body_faults(&self.body)
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let set = format!("body = {}", bound.bind(self.body.clone()));
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Deletes a comment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delete {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which comment.
+    pub id: Uuid,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Delete {
+    type Output = Model;
+    const NAME: &'static str = "comment_delete";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Brings a deleted comment back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restore {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which comment.
+    pub id: Uuid,
+}
+
+impl Command for Restore {
+    type Output = Model;
+    const NAME: &'static str = "comment_restore";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: None };
+        write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
     }
 }

@@ -1,18 +1,29 @@
 //! Writes projects.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ActiveEnum, Iterable};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::access::{MAY_WRITE, TO_CALLER, refusal};
+use super::access::Action;
 use super::text::Faults;
+use super::write::{Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
-use crate::database::{Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Transaction};
 use crate::entities::columns;
 use crate::entities::project::{Column, Model, Status};
-use crate::error::{Error, Failure, UserError, UserErrorCode};
+use crate::error::{Failure, UserError};
+
+const NAME_CHARACTERS: usize = 200;
+
+fn select(alias: &str) -> String {
+    columns(alias, Column::iter())
+}
+
+const COLUMNS: Columns<Model> = Columns { list: select, count: 7, decode: Model::decode };
 
 /// Makes a project in a workspace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Create {
     /// The caller.
     pub viewer: Uuid,
@@ -26,44 +37,145 @@ pub struct Create {
 
 impl Command for Create {
     type Output = Model;
+    const NAME: &'static str = "project_create";
 
     fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
-        faults.check_line("name", &self.name, 200);
+        faults.check_line("name", &self.name, NAME_CHARACTERS);
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
-        let sql = format!(
-            "INSERT INTO projects AS made (id, workspace_id, name, status) \
-             SELECT $3, w.id, $4, $5 FROM (SELECT $2::uuid AS workspace_id) p {TO_CALLER} WHERE {MAY_WRITE} \
-             RETURNING {}",
-            columns("made", Column::iter())
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.workspace_id.into()]);
+        let write = format!(
+            "INSERT INTO projects AS t (id, workspace_id, name, status) \
+             SELECT {}, target.workspace_id, {}, {} FROM target WHERE target.good",
+            bound.bind(clock::new_id()),
+            bound.bind(self.name.clone()),
+            bound.bind(self.status.to_value())
         );
-        let values = [
-            self.viewer.into(),
-            self.workspace_id.into(),
-            clock::new_id().into(),
-            self.name.clone().into(),
-            self.status.to_value().into(),
-        ];
-        let rows = transaction.rows(NamedStatement::new("project_create", sql, values)).await?;
-        match rows.first() {
-            Some(row) => Ok(Model::decode(row, 0).map_err(Error::from)?),
-            None => Err(self.why_not(transaction).await?.into()),
-        }
+        let write = Write {
+            name: Self::NAME,
+            noun: "workspace",
+            field: "workspaceId",
+            action: Action::ManageProjects,
+            own: "false",
+            target: "w.id AS workspace_id",
+            from: format!("FROM (SELECT $2::uuid AS workspace_id) p {TO_CALLER}"),
+            checks: Vec::new(),
+            before: String::new(),
+            write,
+        };
+        write.run(transaction, bound, COLUMNS, Existing::New).await
     }
 }
 
-impl Create {
-    async fn why_not(&self, transaction: &Transaction) -> Result<UserError, Failure> {
-        let sql = format!("SELECT m.role FROM (SELECT $2::uuid AS workspace_id) p {TO_CALLER}");
-        let values = [self.viewer.into(), self.workspace_id.into()];
-        let rows = transaction.rows(NamedStatement::new("project_create_why_not", sql, values)).await?;
-        let refusal = refusal(&rows, "workspaceId", "workspace")?;
-        // The caller was let in between the two statements.
-        Ok(refusal.unwrap_or_else(|| {
-            UserError::of("workspaceId", UserErrorCode::NotFound, "The workspace was not there. Try again.")
-        }))
+/// A write to the project `$2`.
+fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
+    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+    Write {
+        name,
+        noun: "project",
+        field: "id",
+        action: Action::ManageProjects,
+        own: "false",
+        target: "t.id AS target_id",
+        from: format!(
+            "FROM projects t JOIN projects p ON p.id = t.id {TO_CALLER} WHERE t.id = $2 AND t.deleted_at {null}"
+        ),
+        checks: Vec::new(),
+        before: String::new(),
+        write: format!(
+            "UPDATE projects t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
+        ),
+    }
+}
+
+/// Changes a project; what is not named stays.
+#[derive(Clone, Debug, Serialize)]
+pub struct Update {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which project.
+    pub id: Uuid,
+    /// As in [`Create`].
+    pub name: Option<String>,
+    /// As in [`Create`].
+    pub status: Option<Status>,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Update {
+    type Output = Model;
+    const NAME: &'static str = "project_update";
+
+    fn faults(&self) -> Vec<UserError> {
+        let mut faults = Faults::default();
+        if let Some(name) = &self.name {
+            faults.check_line("name", name, NAME_CHARACTERS);
+        }
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let set = format!(
+            "name = coalesce({}, t.name), status = coalesce({}, t.status)",
+            bound.bind(self.name.clone()),
+            bound.bind(self.status.map(|status| status.to_value()))
+        );
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Deletes a project: its tasks are hidden with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delete {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which project.
+    pub id: Uuid,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Delete {
+    type Output = Model;
+    const NAME: &'static str = "project_delete";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Brings a deleted project back, with exactly what its deletion hid.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restore {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which project.
+    pub id: Uuid,
+}
+
+impl Command for Restore {
+    type Output = Model;
+    const NAME: &'static str = "project_restore";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: None };
+        write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
     }
 }

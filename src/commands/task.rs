@@ -1,22 +1,60 @@
 //! Writes tasks.
 
+mod many;
+
+pub use many::UpdateMany;
+
 use chrono::{DateTime, Utc};
-use sea_orm::ActiveEnum;
+use sea_orm::{ActiveEnum, DbErr, QueryResult};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::access::{MAY_WRITE, TO_CALLER, refusal};
+use super::Change;
+use super::access::Action;
 use super::text::Faults;
+use super::write::{Check, Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
-use crate::database::{Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Transaction};
 use crate::entities::task::{Priority, Projection, Row, Status};
-use crate::error::{Error, Failure, UserError, UserErrorCode};
+use crate::error::{Failure, UserError, UserErrorCode};
 
 /// The longest title, in characters: a title is in an index, whose rows end at about 2,700 bytes.
 const TITLE_CHARACTERS: usize = 500;
 const DESCRIPTION_CHARACTERS: usize = 100_000;
 
+fn select(alias: &str) -> String {
+    Projection::Full.columns(alias)
+}
+
+fn decode(row: &QueryResult, at: usize) -> Result<Row, DbErr> {
+    Row::decode(row, at, Projection::Full)
+}
+
+const COLUMNS: Columns<Row> = Columns { list: select, count: 12, decode };
+
+/// The condition that a user, an SQL expression that may be null, is nobody or a live member of the workspace `w`.
+fn is_nobody_or_member(user: &str) -> String {
+    format!(
+        "({user} IS NULL OR EXISTS (SELECT FROM members a JOIN users au ON au.id = a.user_id AND au.deleted_at IS NULL \
+         WHERE a.workspace_id = w.id AND a.user_id = {user} AND a.deleted_at IS NULL))"
+    )
+}
+
+fn assignee_check(user: &str) -> Check {
+    let message = "The workspace of the task has no such member.";
+    Check {
+        condition: is_nobody_or_member(user),
+        otherwise: UserError::of("assigneeId", UserErrorCode::NotFound, message),
+    }
+}
+
+/// What follows a status, an SQL expression: when a completed task was completed.
+fn completed_at(status: &str) -> String {
+    format!("completed_at = CASE WHEN {status} = 'completed' THEN coalesce(t.completed_at, now()) END")
+}
+
 /// Makes a task in a project.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Create {
     /// The caller.
     pub viewer: Uuid,
@@ -36,16 +74,9 @@ pub struct Create {
     pub assignee_id: Option<Uuid>,
 }
 
-/// The condition that the user who is the SQL expression `user` is a live member of the workspace `w`.
-fn is_member(user: &str) -> String {
-    format!(
-        "EXISTS (SELECT FROM members a JOIN users au ON au.id = a.user_id AND au.deleted_at IS NULL \
-         WHERE a.workspace_id = w.id AND a.user_id = {user} AND a.deleted_at IS NULL)"
-    )
-}
-
 impl Command for Create {
     type Output = Row;
+    const NAME: &'static str = "task_create";
 
     fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
@@ -56,94 +87,89 @@ impl Command for Create {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
-        let sql = format!(
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.project_id.into()]);
+        let assignee = format!("{}::uuid", bound.bind(self.assignee_id));
+        let status = bound.bind(self.status.to_value());
+        let write = format!(
             "INSERT INTO tasks AS t \
-               (id, project_id, title, description, status, priority, due_date, assignee_id, completed_at) \
-             SELECT $3, p.id, $4, $5, $6, $7, $8, $9::uuid, CASE WHEN $6 = 'completed' THEN now() END \
-             FROM projects p {TO_CALLER} \
-             WHERE p.id = $2 AND p.deleted_at IS NULL AND {MAY_WRITE} AND ($9::uuid IS NULL OR {}) \
-             RETURNING {}",
-            is_member("$9"),
-            Projection::Full.columns("t")
+               (id, project_id, title, description, priority, due_date, assignee_id, status, completed_at) \
+             SELECT {}, target.project_id, {}, {}, {}, {}, {assignee}, {status}, \
+               CASE WHEN {status} = 'completed' THEN now() END FROM target WHERE target.good",
+            bound.bind(clock::new_id()),
+            bound.bind(self.title.clone()),
+            bound.bind(self.description.clone()),
+            bound.bind(self.priority.to_value()),
+            bound.bind(self.due_date),
         );
-        let values = [
-            self.viewer.into(),
-            self.project_id.into(),
-            clock::new_id().into(),
-            self.title.clone().into(),
-            self.description.clone().into(),
-            self.status.to_value().into(),
-            self.priority.to_value().into(),
-            self.due_date.into(),
-            self.assignee_id.into(),
-        ];
-        let rows = transaction.rows(NamedStatement::new("task_create", sql, values)).await?;
-        match rows.first() {
-            Some(row) => Ok(Row::decode(row, 0, Projection::Full).map_err(Error::from)?),
-            None => Err(self.why_not(transaction).await?.into()),
-        }
+        let write = Write {
+            name: Self::NAME,
+            noun: "project",
+            field: "projectId",
+            action: Action::WriteTasks,
+            own: "false",
+            target: "p.id AS project_id",
+            from: format!("FROM projects p {TO_CALLER} WHERE p.id = $2 AND p.deleted_at IS NULL"),
+            checks: vec![assignee_check(&assignee)],
+            before: String::new(),
+            write,
+        };
+        write.run(transaction, bound, COLUMNS, Existing::New).await
     }
 }
 
-impl Create {
-    async fn why_not(&self, transaction: &Transaction) -> Result<UserError, Failure> {
-        let sql = format!("SELECT m.role FROM projects p {TO_CALLER} WHERE p.id = $2 AND p.deleted_at IS NULL");
-        let values = [self.viewer.into(), self.project_id.into()];
-        let rows = transaction.rows(NamedStatement::new("task_create_why_not", sql, values)).await?;
-        Ok(refusal(&rows, "projectId", "project")?.unwrap_or_else(no_such_assignee))
-    }
-}
-
-/// What an update does to a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<T> {
-    /// Leaves it.
-    Keep,
-    /// Writes it.
-    Set(T),
-}
-
-impl<T: Clone> Change<T> {
-    fn is_set(&self) -> bool {
-        matches!(self, Self::Set(_))
-    }
-
-    fn value(&self) -> Option<T> {
-        match self {
-            Self::Keep => None,
-            Self::Set(value) => Some(value.clone()),
-        }
+/// A write to the task `$2`.
+fn write(name: &'static str, is_deleted: bool, checks: Vec<Check>, set: &str) -> Write {
+    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+    Write {
+        name,
+        noun: "task",
+        field: "id",
+        action: Action::WriteTasks,
+        own: "false",
+        target: "t.id AS target_id",
+        from: format!(
+            "FROM tasks t JOIN projects p ON p.id = t.project_id AND p.deleted_at IS NULL {TO_CALLER} \
+             WHERE t.id = $2 AND t.deleted_at {null}"
+        ),
+        checks,
+        before: String::new(),
+        write: format!("UPDATE tasks t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"),
     }
 }
 
 /// Changes a task; what is not named stays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Update {
     /// The caller.
     pub viewer: Uuid,
     /// Which task.
     pub id: Uuid,
+    /// Another project of the same workspace.
+    pub project_id: Option<Uuid>,
     /// As in [`Create`].
-    pub title: Change<String>,
+    pub title: Option<String>,
     /// As in [`Create`].
     pub description: Change<Option<String>>,
     /// As in [`Create`]; entering or leaving `Completed` sets or clears when the task was completed.
-    pub status: Change<Status>,
+    pub status: Option<Status>,
     /// As in [`Create`].
-    pub priority: Change<Priority>,
+    pub priority: Option<Priority>,
     /// As in [`Create`].
     pub due_date: Change<Option<DateTime<Utc>>>,
     /// As in [`Create`].
     pub assignee_id: Change<Option<Uuid>>,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
 }
 
 impl Command for Update {
     type Output = Row;
+    const NAME: &'static str = "task_update";
 
     fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
-        if let Change::Set(title) = &self.title {
+        if let Some(title) = &self.title {
             faults.check_line("title", title, TITLE_CHARACTERS);
         }
         if let Change::Set(Some(description)) = &self.description {
@@ -152,59 +178,89 @@ impl Command for Update {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure> {
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let project = format!("{}::uuid", bound.bind(self.project_id));
+        let assignee = format!("{}::uuid", bound.bind(self.assignee_id.value().flatten()));
+        let status = format!("coalesce({}, t.status)", bound.bind(self.status.map(|status| status.to_value())));
         // One text for every set of changed columns: a column that is written with its own value costs nothing, and
         // leaves the update HOT.
-        let sql = format!(
-            "UPDATE tasks t SET \
-               title = coalesce($3, t.title), \
-               description = CASE WHEN $4 THEN $5 ELSE t.description END, \
-               status = coalesce($6, t.status), \
-               priority = coalesce($7, t.priority), \
-               due_date = CASE WHEN $8 THEN $9 ELSE t.due_date END, \
-               assignee_id = CASE WHEN $10 THEN $11::uuid ELSE t.assignee_id END, \
-               completed_at = CASE WHEN coalesce($6, t.status) = 'completed' THEN coalesce(t.completed_at, now()) END, \
-               updated_at = greatest(clock_timestamp(), t.updated_at + interval '1 microsecond') \
-             FROM projects p {TO_CALLER} \
-             WHERE t.id = $2 AND t.deleted_at IS NULL AND p.id = t.project_id AND p.deleted_at IS NULL \
-               AND {MAY_WRITE} AND ($11::uuid IS NULL OR {}) \
-             RETURNING {}",
-            is_member("$11"),
-            Projection::Full.columns("t")
+        let set = format!(
+            "project_id = coalesce({project}, t.project_id), \
+             title = coalesce({}, t.title), \
+             priority = coalesce({}, t.priority), \
+             description = CASE WHEN {} THEN {} ELSE t.description END, \
+             due_date = CASE WHEN {} THEN {} ELSE t.due_date END, \
+             assignee_id = CASE WHEN {} THEN {assignee} ELSE t.assignee_id END, \
+             status = {status}, {}",
+            bound.bind(self.title.clone()),
+            bound.bind(self.priority.map(|priority| priority.to_value())),
+            bound.bind(self.description.is_set()),
+            bound.bind(self.description.value().flatten()),
+            bound.bind(self.due_date.is_set()),
+            bound.bind(self.due_date.value().flatten()),
+            bound.bind(self.assignee_id.is_set()),
+            completed_at(&status),
         );
-        let values = [
-            self.viewer.into(),
-            self.id.into(),
-            self.title.value().into(),
-            self.description.is_set().into(),
-            self.description.value().flatten().into(),
-            self.status.value().map(|status| status.to_value()).into(),
-            self.priority.value().map(|priority| priority.to_value()).into(),
-            self.due_date.is_set().into(),
-            self.due_date.value().flatten().into(),
-            self.assignee_id.is_set().into(),
-            self.assignee_id.value().flatten().into(),
-        ];
-        let rows = transaction.rows(NamedStatement::new("task_update", sql, values)).await?;
-        match rows.first() {
-            Some(row) => Ok(Row::decode(row, 0, Projection::Full).map_err(Error::from)?),
-            None => Err(self.why_not(transaction).await?.into()),
-        }
+        let message = "The workspace of the task has no such project.";
+        let project_check = Check {
+            condition: format!(
+                "({project} IS NULL OR EXISTS (SELECT FROM projects np \
+                 WHERE np.id = {project} AND np.workspace_id = w.id AND np.deleted_at IS NULL))"
+            ),
+            otherwise: UserError::of("projectId", UserErrorCode::NotFound, message),
+        };
+        let write = write(Self::NAME, false, vec![project_check, assignee_check(&assignee)], &set);
+        write.run(transaction, bound, COLUMNS, Existing::Row { expected: self.expected }).await
     }
 }
 
-impl Update {
-    async fn why_not(&self, transaction: &Transaction) -> Result<UserError, Failure> {
-        let sql = format!(
-            "SELECT m.role FROM tasks t JOIN projects p ON p.id = t.project_id AND p.deleted_at IS NULL {TO_CALLER} \
-             WHERE t.id = $2 AND t.deleted_at IS NULL"
-        );
-        let values = [self.viewer.into(), self.id.into()];
-        let rows = transaction.rows(NamedStatement::new("task_update_why_not", sql, values)).await?;
-        Ok(refusal(&rows, "id", "task")?.unwrap_or_else(no_such_assignee))
+/// Deletes a task: its comments are hidden with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delete {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which task.
+    pub id: Uuid,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Delete {
+    type Output = Row;
+    const NAME: &'static str = "task_delete";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, Vec::new(), "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
     }
 }
 
-fn no_such_assignee() -> UserError {
-    UserError::of("assigneeId", UserErrorCode::NotFound, "The workspace of the task has no such member.")
+/// Brings a deleted task back, with exactly what its deletion hid.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restore {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which task.
+    pub id: Uuid,
+}
+
+impl Command for Restore {
+    type Output = Row;
+    const NAME: &'static str = "task_restore";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: None };
+        write(Self::NAME, true, Vec::new(), "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
+    }
 }

@@ -1,17 +1,21 @@
 //! Writes workspaces.
 
+use chrono::{DateTime, Utc};
 use sea_orm::Iterable;
+use serde::Serialize;
 use uuid::Uuid;
 
+use super::access::Action;
 use super::text::Faults;
+use super::write::{Columns, Existing, TOUCH, Write};
 use crate::clock;
-use crate::database::{Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, NamedStatement, Transaction};
 use crate::entities::columns;
 use crate::entities::workspace::{Column, Model};
-use crate::error::{Error, Failure, UserError};
+use crate::error::{Error, Failure, UserError, UserErrorCode};
 
 /// Makes a workspace and its first member: the caller, as OWNER.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Create {
     /// The caller.
     pub viewer: Uuid,
@@ -28,26 +32,39 @@ pub fn is_slug(text: &str) -> bool {
     (2..=63).contains(&text.len()) && text.split('-').all(is_part)
 }
 
+const NAME_CHARACTERS: usize = 200;
+
+fn check_slug(faults: &mut Faults, slug: &str) {
+    if !is_slug(slug) {
+        faults.add("slug", "Must be 2 to 63 lower-case letters and digits, with single hyphens between them.");
+    }
+}
+
+fn select(alias: &str) -> String {
+    columns(alias, Column::iter())
+}
+
+const COLUMNS: Columns<Model> = Columns { list: select, count: 6, decode: Model::decode };
+
 impl Command for Create {
     type Output = Model;
+    const NAME: &'static str = "workspace_create";
 
     fn faults(&self) -> Vec<UserError> {
         let mut faults = Faults::default();
-        faults.check_line("name", &self.name, 200);
-        if !is_slug(&self.slug) {
-            faults.add("slug", "Must be 2 to 63 lower-case letters and digits, with single hyphens between them.");
-        }
+        faults.check_line("name", &self.name, NAME_CHARACTERS);
+        check_slug(&mut faults, &self.slug);
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure> {
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
         let sql = format!(
             "WITH w AS (\
                INSERT INTO workspaces (id, name, slug) SELECT $2, $3, $4 FROM users u \
                WHERE u.id = $1 AND u.deleted_at IS NULL RETURNING *), \
              owner AS (INSERT INTO members (id, workspace_id, user_id, role) SELECT $5, w.id, $1, 'owner' FROM w) \
              SELECT {} FROM w",
-            columns("w", Column::iter())
+            select("w")
         );
         let values = [
             self.viewer.into(),
@@ -56,9 +73,135 @@ impl Command for Create {
             self.slug.clone().into(),
             clock::new_id().into(),
         ];
-        let rows = transaction.rows(NamedStatement::new("workspace_create", sql, values)).await?;
+        let rows = transaction.rows(NamedStatement::new(Self::NAME, sql, values)).await?;
         // Only a live user can be an owner: a token outlives its user.
         let row = rows.first().ok_or(Error::Unauthenticated)?;
         Ok(Model::decode(row, 0).map_err(Error::from)?)
+    }
+}
+
+/// A write to the workspace `$2`.
+fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
+    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+    Write {
+        name,
+        noun: "workspace",
+        field: "id",
+        action: Action::ManageWorkspace,
+        own: "false",
+        target: "t.id AS target_id",
+        from: format!(
+            "FROM workspaces t JOIN members m ON m.workspace_id = t.id AND m.user_id = $1 AND m.deleted_at IS NULL \
+             JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL WHERE t.id = $2 AND t.deleted_at {null}"
+        ),
+        checks: Vec::new(),
+        before: String::new(),
+        write: format!(
+            "UPDATE workspaces t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
+        ),
+    }
+}
+
+/// Changes a workspace; what is not named stays.
+#[derive(Clone, Debug, Serialize)]
+pub struct Update {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which workspace.
+    pub id: Uuid,
+    /// As in [`Create`].
+    pub name: Option<String>,
+    /// As in [`Create`].
+    pub slug: Option<String>,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Update {
+    type Output = Model;
+    const NAME: &'static str = "workspace_update";
+
+    fn faults(&self) -> Vec<UserError> {
+        let mut faults = Faults::default();
+        if let Some(name) = &self.name {
+            faults.check_line("name", name, NAME_CHARACTERS);
+        }
+        if let Some(slug) = &self.slug {
+            check_slug(&mut faults, slug);
+        }
+        faults.0
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let set = format!(
+            "name = coalesce({}, t.name), slug = coalesce({}, t.slug)",
+            bound.bind(self.name.clone()),
+            bound.bind(self.slug.clone())
+        );
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Deletes a workspace: everything in it is hidden with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delete {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which workspace.
+    pub id: Uuid,
+    /// When the caller last saw it change.
+    pub expected: Option<DateTime<Utc>>,
+}
+
+impl Command for Delete {
+    type Output = Model;
+    const NAME: &'static str = "workspace_delete";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: self.expected };
+        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// Brings a deleted workspace back, with exactly what its deletion hid.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restore {
+    /// The caller.
+    pub viewer: Uuid,
+    /// Which workspace.
+    pub id: Uuid,
+}
+
+impl Command for Restore {
+    type Output = Model;
+    const NAME: &'static str = "workspace_restore";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
+        let existing = Existing::Row { expected: None };
+        let restored = write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await;
+        restored.map_err(taken)
+    }
+}
+
+/// The input of a restoration names no slug: its id stands for it.
+fn taken<T>(failure: Failure<T>) -> Failure<T> {
+    match failure {
+        Failure::Refused { errors, .. } if errors.iter().any(|error| error.code == UserErrorCode::NotUnique) => {
+            let message = "Another workspace has taken its slug. Change that one's slug first.";
+            UserError::of("id", UserErrorCode::NotUnique, message).into()
+        }
+        other => other,
     }
 }

@@ -18,12 +18,20 @@ pub struct Constraint {
 }
 
 /// Every constraint that can be violated although the input was checked before.
-pub const CONSTRAINTS: &[Constraint] = &[Constraint {
-    name: "idx_workspaces_slug",
-    code: UserErrorCode::NotUnique,
-    field: "slug",
-    message: "Another workspace has this slug. Choose another one.",
-}];
+pub const CONSTRAINTS: &[Constraint] = &[
+    Constraint {
+        name: "idx_workspaces_slug",
+        code: UserErrorCode::NotUnique,
+        field: "slug",
+        message: "Another workspace has this slug. Choose another one.",
+    },
+    Constraint {
+        name: "idx_members_workspace_user",
+        code: UserErrorCode::NotUnique,
+        field: "email",
+        message: "This user is a member already.",
+    },
+];
 
 /// What to tell the person whose input violated a constraint of the table.
 #[must_use]

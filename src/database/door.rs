@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
 
+use super::consistency::{LogPosition, Sealer};
 use super::{Executed, Meter, NamedStatement};
 use crate::config::PoolSettings;
 use crate::error::Error;
@@ -141,4 +142,17 @@ impl Reader {
 pub struct Writer {
     pub(super) door: Arc<Door>,
     pub(super) meter: Meter,
+    pub(super) sealer: Sealer,
+}
+
+impl Writer {
+    /// Proof of everything that has been committed until now.
+    ///
+    /// # Errors
+    /// The primary does not answer.
+    pub async fn consistency_token(&self) -> Result<String, Error> {
+        let rows = self.door.run(&self.door.pool, &self.meter, LogPosition::of_primary()).await?;
+        let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("no position".to_owned()))?;
+        Ok(self.sealer.seal(LogPosition::decode(row)?))
+    }
 }

@@ -1,8 +1,9 @@
 //! Chooses the server for an operation: once, here, and nowhere else.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Database, Freshness, Meter, Reader, Target, Writer};
+use super::{Database, Freshness, LogPosition, Meter, Reader, Target, Writer};
 
 /// What kind of operation a document holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,38 +40,44 @@ pub struct Reports {
     pub fell_back: bool,
 }
 
+/// How long a report waits for a replica to reach what its caller has written, and how often it looks.
+const CATCH_UP: Duration = Duration::from_millis(100);
+const CATCH_UP_INTERVAL: Duration = Duration::from_millis(10);
+
 impl Database {
     /// Mutations and everything selected under them go to the primary; the rows of a query too; its reports go to
-    /// the freshest replica that is within the allowed staleness, else to the primary through a read-only session.
-    #[must_use]
-    pub fn route(&self, operation: Operation, meter: &Meter) -> Route {
-        let (reports, writer) = match operation {
-            Operation::Mutation => (
-                self.reports_on_primary(false, meter),
-                Some(Writer { door: Arc::clone(&self.primary), meter: meter.clone() }),
-            ),
-            Operation::Query => (self.reports_on_replica(meter), None),
-        };
-        Route { rows: Reader::new(&self.primary, meter), reports, writer }
+    /// the freshest replica that is within the allowed staleness and has reached what the caller wrote, `after`, else
+    /// to the primary through a read-only session.
+    pub async fn route(&self, operation: Operation, meter: &Meter, after: Option<LogPosition>) -> Route {
+        let rows = Reader::new(&self.primary, meter);
+        match operation {
+            Operation::Mutation => {
+                let (door, sealer) = (Arc::clone(&self.primary), self.sealer.clone());
+                let writer = Some(Writer { door, meter: meter.clone(), sealer });
+                Route { rows, reports: self.reports_on_primary(false, meter), writer }
+            }
+            Operation::Query => {
+                let reports = match self.reports_on_replica(meter) {
+                    Some(reports) if reports.have_reached(after).await => reports,
+                    _ => self.reports_on_primary(!self.replicas.is_empty(), meter),
+                };
+                Route { rows, reports, writer: None }
+            }
+        }
     }
 
-    fn reports_on_replica(&self, meter: &Meter) -> Reports {
-        let freshest = self
-            .replicas
-            .iter()
-            .filter_map(|replica| Some((replica, replica.freshness()?)))
+    fn reports_on_replica(&self, meter: &Meter) -> Option<Reports> {
+        let fresh = self.replicas.iter().filter_map(|replica| Some((replica, replica.freshness()?)));
+        let (replica, freshness) = fresh
             .filter(|(_, freshness)| freshness.lag() <= self.max_staleness)
-            .max_by_key(|(_, freshness)| freshness.as_of);
-        match freshest {
-            Some((replica, freshness)) => Reports {
-                reader: Reader::new(&replica.door, meter),
-                source: Target::Replica,
-                replica: Some(replica.door.name().to_owned()),
-                freshness,
-                fell_back: false,
-            },
-            None => self.reports_on_primary(!self.replicas.is_empty(), meter),
-        }
+            .max_by_key(|(_, freshness)| freshness.as_of)?;
+        Some(Reports {
+            reader: Reader::new(&replica.door, meter),
+            source: Target::Replica,
+            replica: Some(replica.door.name().to_owned()),
+            freshness,
+            fell_back: false,
+        })
     }
 
     fn reports_on_primary(&self, fell_back: bool, meter: &Meter) -> Reports {
@@ -80,6 +87,24 @@ impl Database {
             replica: None,
             freshness: Freshness::now(),
             fell_back,
+        }
+    }
+}
+
+impl Reports {
+    /// Waits a little until the replica has replayed a position. One that does not answer has not.
+    async fn have_reached(&self, position: Option<LogPosition>) -> bool {
+        let Some(position) = position else { return true };
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            let Ok(rows) = self.reader.rows(position.is_reached()).await else { return false };
+            if rows.first().is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
+                return true;
+            }
+            if Instant::now() + CATCH_UP_INTERVAL > deadline {
+                return false;
+            }
+            tokio::time::sleep(CATCH_UP_INTERVAL).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A statement with the name under which it is counted, logged and planned.
 
 use sea_orm::{DbBackend, Statement, StatementBuilder, Value};
+use uuid::Uuid;
 
 /// SQL text, its bound values, a name, and how many keys it answers.
 #[derive(Clone, Debug)]
@@ -26,5 +27,36 @@ impl NamedStatement {
     #[must_use]
     pub fn keys(self, keys: usize) -> Self {
         Self { keys, ..self }
+    }
+}
+
+/// The values that a statement binds, while its text is being written.
+pub struct Bound {
+    values: Vec<Value>,
+    viewer: Uuid,
+}
+
+impl Bound {
+    /// Values for a statement of `viewer`; the first ones are `values`.
+    #[must_use]
+    pub fn new(viewer: Uuid, values: Vec<Value>) -> Self {
+        Self { values, viewer }
+    }
+
+    /// Binds a value, and names it in SQL.
+    pub fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("${}", self.values.len())
+    }
+
+    /// Binds the caller, and names it in SQL.
+    pub fn bind_viewer(&mut self) -> String {
+        self.bind(self.viewer)
+    }
+
+    /// Every value, in order.
+    #[must_use]
+    pub fn into_values(self) -> Vec<Value> {
+        self.values
     }
 }

@@ -5,24 +5,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, TransactionTrait};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::failure::is_repeatable;
+use super::idempotency::{Claim, IdempotencyKey};
 use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
-use crate::error::{Error, Failure, UserError};
+use crate::error::{Error, Failure, StatementFailure, UserError};
 
 /// How often a transaction is run that deadlocks or cannot be serialized.
 const ATTEMPTS: u32 = 3;
 
 /// What a mutation does, as plain input. It may run more than once, so it must have no effect outside the transaction.
-pub trait Command: Send + Sync + 'static {
-    /// What was written.
-    type Output: Send + 'static;
+/// Commands of one name with equal input are the same write to an idempotency key.
+pub trait Command: Serialize + Send + Sync + 'static {
+    /// What was written. It can be kept, for a repetition under the same idempotency key.
+    type Output: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The name of its main statement.
+    const NAME: &'static str;
 
     /// Every fault that the input shows by itself. It is asked for before anything else, so bad input costs nothing.
     fn faults(&self) -> Vec<UserError>;
 
     /// Does it.
-    fn run(&self, transaction: &Transaction) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+    fn run(
+        &self,
+        transaction: &Transaction,
+    ) -> impl Future<Output = Result<Self::Output, Failure<Self::Output>>> + Send;
 }
 
 /// An open transaction on the primary.
@@ -36,11 +46,11 @@ impl Transaction {
     /// Runs one statement.
     ///
     /// # Errors
-    /// `Refused` where the input violated a constraint of the table, else `Failed`.
-    pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Failure> {
+    /// `Violated` where the input violated a constraint of the table, else `Failed`.
+    pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, StatementFailure> {
         self.door.run(&self.inner, &self.meter, statement).await.map_err(|error| match constraint::user_error(&error) {
-            Some(user_error) => Failure::from(user_error),
-            None => Failure::from(Error::from(error)),
+            Some(user_error) => StatementFailure::Violated(user_error),
+            None => StatementFailure::Failed(Error::from(error)),
         })
     }
 }
@@ -49,18 +59,25 @@ impl Writer {
     /// Runs a command in a transaction of its own. The work is done in a task of its own, so a caller that goes away
     /// in the middle leaves a committed or a rolled-back transaction, never an open one.
     ///
+    /// With a key, a repetition of a command that was committed answers what the first one wrote, and writes nothing.
+    ///
     /// # Errors
     /// `Refused` where the command refused the input, `Failed` where the database did; nothing was written then.
-    pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, Failure> {
-        let faults = command.faults();
+    pub async fn execute<C: Command>(
+        &self,
+        command: C,
+        key: Option<IdempotencyKey>,
+    ) -> Result<C::Output, Failure<C::Output>> {
+        let mut faults = command.faults();
+        faults.extend(key.as_ref().and_then(IdempotencyKey::fault));
         if !faults.is_empty() {
-            return Err(Failure::Refused(faults));
+            return Err(Failure::refused(faults));
         }
         let writer = self.clone();
         let task = tokio::spawn(async move {
             let mut attempt = 1;
             loop {
-                match writer.attempt(&command).await {
+                match writer.attempt(&command, key.as_ref()).await {
                     Err(Failure::Failed(Error::Internal(cause))) if attempt < ATTEMPTS && is_repeatable(&cause) => {
                         tokio::time::sleep(backoff(attempt)).await;
                         attempt += 1;
@@ -74,10 +91,17 @@ impl Writer {
         })
     }
 
-    async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, Failure> {
+    async fn attempt<C: Command>(
+        &self,
+        command: &C,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<C::Output, Failure<C::Output>> {
         let inner = self.count("begin", self.door.pool.begin()).await?;
         let transaction = Transaction { inner, door: Arc::clone(&self.door), meter: self.meter.clone() };
-        let outcome = command.run(&transaction).await;
+        let outcome = match key {
+            None => command.run(&transaction).await,
+            Some(key) => once(command, key, &transaction).await,
+        };
         match outcome {
             Ok(output) => {
                 self.count("commit", transaction.inner.commit()).await?;
@@ -100,6 +124,22 @@ impl Writer {
         let elapsed = started.elapsed();
         self.meter.record(Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed });
         result.map_err(Error::from)
+    }
+}
+
+/// Runs a command unless its key says that it has been run.
+async fn once<C: Command>(
+    command: &C,
+    key: &IdempotencyKey,
+    transaction: &Transaction,
+) -> Result<C::Output, Failure<C::Output>> {
+    match key.claim(command, transaction).await? {
+        Claim::Done(output) => Ok(output),
+        Claim::Mine(claim) => {
+            let output = command.run(transaction).await?;
+            claim.keep(&output, transaction).await?;
+            Ok(output)
+        }
     }
 }
 

@@ -3,9 +3,12 @@
 
 use sea_orm::QueryResult;
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// What a member may do, from the most to the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum Role {
     Owner,
@@ -15,16 +18,16 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the role may write tasks, comments and projects; a viewer only reads.
+    /// Whether the role is this one or stands above it.
     #[must_use]
-    pub fn may_write(self) -> bool {
-        self != Self::Viewer
+    pub fn is_at_least(self, role: Self) -> bool {
+        self <= role
     }
 }
 
 /// A row of `members`.
 #[sea_orm::model]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "members")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -7,10 +7,10 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, JoinType, QueryFilter, 
 use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
-use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue};
+use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::entities::comment::{Column, Entity, Model, Relation};
 use crate::entities::{columns, task};
 use crate::error::Error;

@@ -6,9 +6,8 @@ use std::hash::Hash;
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use super::page::Bound;
 use crate::batch::Scope;
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::error::Error;
 
 /// Counts for all keys, in one statement for each distinct set of arguments: `split` gives a key's parent and its
@@ -26,7 +25,7 @@ pub(super) async fn load<K: Clone + Eq + Hash, A: Eq + Hash>(
     }
     let statements = groups.into_iter().map(|(arguments, group)| {
         let parents: Vec<Uuid> = group.iter().map(|(_, parent)| *parent).collect();
-        let mut bound = Bound::new(scope, vec![parents.into()]);
+        let mut bound = Bound::new(scope.viewer, vec![parents.into()]);
         let (name, sql) = sql(&arguments, &mut bound);
         (NamedStatement::new(name, sql, bound.into_values()).keys(group.len()), group)
     });

@@ -7,9 +7,9 @@ use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter
 use uuid::Uuid;
 
 use super::count;
-use super::page::{self, Bound, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
+use super::page::{self, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::member::{Column, Entity, Model, Role};
 use crate::error::Error;

@@ -14,7 +14,7 @@ use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::error::Error;
 
 /// A row's value in the order of its list.
@@ -192,35 +192,6 @@ pub trait PageKey: Key<Value = Arc<Rows<Self::Row>>> {
     #[must_use]
     fn parts(_: &[Self]) -> Option<Vec<String>> {
         None
-    }
-}
-
-/// The values that a statement binds.
-pub struct Bound {
-    values: Vec<Value>,
-    viewer: Uuid,
-}
-
-impl Bound {
-    /// Values for a statement that reads within `scope`; the first ones are `values`.
-    pub(super) fn new(scope: &Scope, values: Vec<Value>) -> Self {
-        Self { values, viewer: scope.viewer }
-    }
-
-    /// Every value, in order.
-    pub(super) fn into_values(self) -> Vec<Value> {
-        self.values
-    }
-
-    /// Binds a value, and names it in SQL.
-    pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
-        self.values.push(value.into());
-        format!("${}", self.values.len())
-    }
-
-    /// Binds the caller.
-    pub(super) fn bind_viewer(&mut self) -> String {
-        self.bind(self.viewer)
     }
 }
 
@@ -423,7 +394,7 @@ async fn load_group<K: PageKey>(
     keys: Vec<K>,
 ) -> Result<Vec<(K, K::Value)>, Error> {
     let parents: Vec<Uuid> = keys.iter().map(PageKey::parent).collect();
-    let mut bound = Bound::new(scope, vec![parents.into(), (i64::from(limit) + 1).into()]);
+    let mut bound = Bound::new(scope.viewer, vec![parents.into(), (i64::from(limit) + 1).into()]);
     let source = cut.source(&keys, &mut bound);
     let (name, select) = K::sql(&arguments, cut, &mut bound);
     let sql = format!("SELECT k.ord, t.* FROM {source} CROSS JOIN LATERAL ({select}) t");

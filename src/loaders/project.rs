@@ -6,10 +6,10 @@ use std::sync::Arc;
 use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
+use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
 use super::{count, in_project_of};
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::project::{Column, Entity, Model, Status};
 use crate::error::Error;

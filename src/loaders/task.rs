@@ -10,9 +10,9 @@ use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
 use super::in_project_of;
-use super::page::{self, Bound, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
+use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::entities::task::{Column, Entity, Priority, Projection, Relation, Row, Status};
 use crate::error::Error;
 
@@ -399,7 +399,7 @@ async fn count_group(
     let mut parents: Vec<Uuid> = keys.iter().map(|key| key.parent.id()).collect();
     parents.sort_unstable();
     parents.dedup();
-    let mut bound = Bound::new(scope, vec![parents.into()]);
+    let mut bound = Bound::new(scope.viewer, vec![parents.into()]);
     let status = filter.bind_statuses(&mut bound);
     let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
     let shown = format!("{}{status}{}", filter.deleted.condition(), filter.conditions(&mut bound));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait, Select};
 use uuid::Uuid;
 
-use super::page::{self, Bound, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
+use super::page::{self, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
 use super::{count, joined_by};
 use crate::batch::{Key, Scope};
-use crate::database::NamedStatement;
+use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::workspace::{Column, Entity, Model};
 use crate::error::Error;

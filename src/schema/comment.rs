@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
+use super::input::{DeleteInput, RestoreInput};
 use super::page::{Listed, OrderDirection, WHOLE};
-use super::payload::{UserError, outcome};
-use super::scalar::{self, DateTime};
+use super::payload::{Outcome, UserError, write};
+use super::scalar::{self, ConsistencyToken, DateTime};
 use super::session::Session;
 use super::task::{self, Task};
 use super::user::{self, User};
@@ -117,15 +118,41 @@ pub struct CommentCreateInput {
     task_id: ID,
     /// What is said: 1 to 50,000 characters.
     body: String,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
+}
+
+/// What to change in a comment.
+#[derive(Debug, InputObject)]
+pub struct CommentUpdateInput {
+    /// Which comment.
+    id: ID,
+    /// What is said: 1 to 50,000 characters.
+    body: String,
+    /// When you last saw it change: where it has changed since, nothing is written, and you get it as it is now.
+    expected_updated_at: Option<DateTime>,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
 }
 
 /// What became of a write to a comment.
 #[derive(SimpleObject)]
 pub struct CommentPayload {
-    /// The comment as it is now; null where nothing was written.
+    /// The comment as it is now; null where nothing was written, but on CONFLICT.
     comment: Option<Comment>,
     /// Why nothing was written; empty where it was.
     user_errors: Vec<UserError>,
+    /// Proof of the write; null where nothing was written.
+    consistency_token: Option<ConsistencyToken>,
+}
+
+impl CommentPayload {
+    fn of(outcome: Outcome<Model>) -> Self {
+        let Outcome { row, user_errors, consistency_token } = outcome;
+        Self { comment: row.map(|row| Comment(Arc::new(row))), user_errors, consistency_token }
+    }
 }
 
 /// The mutations of comments.
@@ -140,15 +167,65 @@ impl CommentMutation {
         context: &Context<'_>,
         #[graphql(desc = "What the comment is.")] input: CommentCreateInput,
     ) -> Option<Result<CommentPayload, Error>> {
-        let session = Session::of(context);
         let payload = async {
+            let viewer = Session::of(context).viewer()?;
             let command = commands::comment::Create {
-                viewer: session.viewer()?,
+                viewer,
                 task_id: scalar::uuid(&input.task_id, "input.taskId")?,
                 body: input.body,
             };
-            let (written, user_errors) = outcome(session.execute(command).await)?;
-            Ok(CommentPayload { comment: written.map(|row| Comment(Arc::new(row))), user_errors })
+            Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Changes what a comment says. Needs role MEMBER for your own, ADMIN for any.
+    async fn comment_update(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which comment, and what it is to say.")] input: CommentUpdateInput,
+    ) -> Option<Result<CommentPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::comment::Update {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                body: input.body,
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Deletes a comment. Needs role MEMBER for your own, ADMIN for any.
+    async fn comment_delete(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which comment.")] input: DeleteInput,
+    ) -> Option<Result<CommentPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::comment::Delete {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Brings a deleted comment back. Needs role MEMBER for your own, ADMIN for any.
+    async fn comment_restore(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which comment.")] input: RestoreInput,
+    ) -> Option<Result<CommentPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::comment::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
+use super::input::DeleteInput;
 use super::page::{Listed, distinct};
-use super::scalar::{self, DateTime};
+use super::payload::{Outcome, UserError, write};
+use super::scalar::{self, ConsistencyToken, DateTime};
+use super::session::Session;
 use super::user::{self, User};
 use super::workspace::{self, Workspace};
+use crate::commands;
 use crate::entities::member::Model;
 use crate::error::Error;
 
@@ -92,5 +96,118 @@ impl Member {
     /// When the membership was ended; null while it lasts.
     fn deleted_at(&self) -> Option<DateTime> {
         self.0.deleted_at.map(DateTime)
+    }
+}
+
+/// Who is to be a member.
+#[derive(Debug, InputObject)]
+pub struct MemberAddInput {
+    /// Where.
+    workspace_id: ID,
+    /// The user's e-mail address. Where nobody has it, a user is registered with it.
+    email: String,
+    /// The name of a user who is new: 1 to 200 characters. The part before the @ where nothing is said.
+    name: Option<String>,
+    /// What the member may do.
+    #[graphql(default_with = "Role::Member")]
+    role: Role,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
+}
+
+/// What to change in a membership.
+#[derive(Debug, InputObject)]
+pub struct MemberUpdateInput {
+    /// Which member.
+    id: ID,
+    /// What the member may do.
+    role: Role,
+    /// When you last saw it change: where it has changed since, nothing is written, and you get it as it is now.
+    expected_updated_at: Option<DateTime>,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
+}
+
+/// What became of a write to a member.
+#[derive(SimpleObject)]
+pub struct MemberPayload {
+    /// The member as it is now; null where nothing was written, but on CONFLICT.
+    member: Option<Member>,
+    /// Why nothing was written; empty where it was.
+    user_errors: Vec<UserError>,
+    /// Proof of the write; null where nothing was written.
+    consistency_token: Option<ConsistencyToken>,
+}
+
+impl MemberPayload {
+    fn of(outcome: Outcome<Model>) -> Self {
+        let Outcome { row, user_errors, consistency_token } = outcome;
+        Self { member: row.map(|row| Member(Arc::new(row))), user_errors, consistency_token }
+    }
+}
+
+/// The mutations of members.
+#[derive(Debug, Default)]
+pub struct MemberMutation;
+
+#[Object]
+impl MemberMutation {
+    /// Makes a user a member. Needs role ADMIN, and OWNER for an admin or an owner.
+    async fn member_add(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Who is to be a member, and where.")] input: MemberAddInput,
+    ) -> Option<Result<MemberPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::member::Add {
+                viewer,
+                workspace_id: scalar::uuid(&input.workspace_id, "input.workspaceId")?,
+                email: input.email,
+                name: input.name,
+                role: input.role.into(),
+            };
+            Ok(MemberPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Gives a member another role. Needs role ADMIN, and OWNER for an admin or an owner. The last OWNER stays one.
+    async fn member_update(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which member, and the role.")] input: MemberUpdateInput,
+    ) -> Option<Result<MemberPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::member::Update {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                role: input.role.into(),
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(MemberPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Ends a membership. Needs role ADMIN, and OWNER for an admin or an owner. The last OWNER stays.
+    async fn member_remove(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which member.")] input: DeleteInput,
+    ) -> Option<Result<MemberPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::member::Remove {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(MemberPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
     }
 }

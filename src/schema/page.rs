@@ -265,7 +265,7 @@ pub enum Deleted {
 pub async fn allowed(context: &Context<'_>, workspace_id: Uuid, deleted: Deleted) -> Result<page::Deleted, Error> {
     if deleted != Deleted::Exclude {
         let role = Session::of(context).load(ViewerRole(workspace_id)).await?;
-        if !role.is_some_and(Role::may_write) {
+        if !role.is_some_and(|role| role.is_at_least(Role::Member)) {
             return Err(Error::Forbidden("Deleted rows are shown to members whose role is MEMBER or above."));
         }
     }

@@ -1,7 +1,10 @@
 //! What mutations answer: the row, or why nothing was written.
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{Context, Enum, SimpleObject};
 
+use super::scalar::ConsistencyToken;
+use super::session::Session;
+use crate::database::Command;
 use crate::error::{Error, Failure};
 
 /// What kind of fault an input has. The list may grow.
@@ -14,8 +17,14 @@ pub enum UserErrorCode {
     NotFound,
     /// You may see it, and you may not do this to it.
     Forbidden,
+    /// The row is not as you last saw it; the payload holds it as it is now.
+    Conflict,
     /// Another row has the value already.
     NotUnique,
+    /// The input asks for more than one mutation may do.
+    LimitExceeded,
+    /// The idempotency key was used for another input.
+    IdempotencyMismatch,
 }
 
 /// A fault of the input that a person can mend. Nothing was written.
@@ -35,17 +44,49 @@ impl From<crate::error::UserError> for UserError {
     }
 }
 
-/// The two halves of a payload: what was written, if anything was, and the faults of the input.
-pub type Outcome<T> = (Option<T>, Vec<UserError>);
+/// What became of a write.
+pub struct Outcome<T> {
+    /// What was written, or on CONFLICT the row as it is.
+    pub row: Option<T>,
+    /// Why nothing was written.
+    pub user_errors: Vec<UserError>,
+    /// Proof of the write.
+    pub consistency_token: Option<ConsistencyToken>,
+}
 
-/// Splits what a command answered into a payload's halves.
+/// Writes, and tells faults of the input apart from failures.
 ///
 /// # Errors
-/// The write failed for a reason that no other input would mend.
-pub fn outcome<T>(result: Result<T, Failure>) -> Result<Outcome<T>, Error> {
-    match result {
-        Ok(written) => Ok((Some(written), Vec::new())),
-        Err(Failure::Refused(faults)) => Ok((None, faults.into_iter().map(UserError::from).collect())),
-        Err(Failure::Failed(error)) => Err(error),
+/// There is no caller, or the write failed for a reason that no other input would mend.
+pub async fn write<C: Command>(
+    context: &Context<'_>,
+    command: C,
+    idempotency_key: Option<String>,
+) -> Result<Outcome<C::Output>, Error> {
+    let session = Session::of(context);
+    let written = match session.execute(command, idempotency_key).await {
+        Ok(written) => written,
+        Err(failure) => return refused(failure),
+    };
+    // A statement of its own, for those who ask for it.
+    let consistency_token = match context.look_ahead().field("consistencyToken").exists() {
+        true => session.consistency_token().await.map(ConsistencyToken),
+        false => None,
+    };
+    Ok(Outcome { row: Some(written), user_errors: Vec::new(), consistency_token })
+}
+
+/// What becomes of a write that was refused.
+///
+/// # Errors
+/// It was not refused: it failed.
+pub fn refused<T>(failure: Failure<T>) -> Result<Outcome<T>, Error> {
+    match failure {
+        Failure::Refused { errors, current } => Ok(Outcome {
+            row: current,
+            user_errors: errors.into_iter().map(UserError::from).collect(),
+            consistency_token: None,
+        }),
+        Failure::Failed(error) => Err(error),
     }
 }

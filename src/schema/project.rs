@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use futures_util::future::try_join_all;
 use sea_orm::Iterable;
 use uuid::Uuid;
 
+use super::input::{DeleteInput, RestoreInput, kept};
 use super::page::{
     Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
 };
-use super::payload::{UserError, outcome};
+use super::payload::{Outcome, UserError, refused, write};
 use super::report::{Report, Subject};
-use super::scalar::{self, Cursor, DateTime};
+use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder, TaskStatus};
 use super::workspace::{self, Workspace};
 use crate::commands;
+use crate::database::Command;
 use crate::entities::project::Model;
 use crate::entities::task::Status;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::loaders::page::{self, Direction};
 use crate::loaders::project::{Filter, OrderField, ProjectById, ProjectsOfWorkspace};
 use crate::loaders::task::{Parent, TaskPage};
@@ -229,15 +231,43 @@ pub struct ProjectCreateInput {
     /// Where the project stands.
     #[graphql(default_with = "ProjectStatus::Active")]
     status: ProjectStatus,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
+}
+
+/// What to change in a project: what is absent stays.
+#[derive(Debug, InputObject)]
+pub struct ProjectUpdateInput {
+    /// Which project.
+    id: ID,
+    /// The name: 1 to 200 characters. Cannot be cleared.
+    name: MaybeUndefined<String>,
+    /// Where the project stands. Cannot be cleared.
+    status: MaybeUndefined<ProjectStatus>,
+    /// When you last saw it change: where it has changed since, nothing is written, and you get it as it is now.
+    expected_updated_at: Option<DateTime>,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
 }
 
 /// What became of a write to a project.
 #[derive(SimpleObject)]
 pub struct ProjectPayload {
-    /// The project as it is now; null where nothing was written.
+    /// The project as it is now; null where nothing was written, but on CONFLICT.
     project: Option<Project>,
     /// Why nothing was written; empty where it was.
     user_errors: Vec<UserError>,
+    /// Proof of the write; null where nothing was written.
+    consistency_token: Option<ConsistencyToken>,
+}
+
+impl ProjectPayload {
+    fn of(outcome: Outcome<Model>) -> Self {
+        let Outcome { row, user_errors, consistency_token } = outcome;
+        Self { project: row.map(|row| Project(Arc::new(row))), user_errors, consistency_token }
+    }
 }
 
 /// The mutations of projects.
@@ -246,22 +276,78 @@ pub struct ProjectMutation;
 
 #[Object]
 impl ProjectMutation {
-    /// Makes a project. Needs role MEMBER or above in the workspace.
+    /// Makes a project. Needs role ADMIN or above in the workspace.
     async fn project_create(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "What the project is.")] input: ProjectCreateInput,
     ) -> Option<Result<ProjectPayload, Error>> {
-        let session = Session::of(context);
         let payload = async {
+            let viewer = Session::of(context).viewer()?;
             let command = commands::project::Create {
-                viewer: session.viewer()?,
+                viewer,
                 workspace_id: scalar::uuid(&input.workspace_id, "input.workspaceId")?,
                 name: input.name,
                 status: input.status.into(),
             };
-            let (written, user_errors) = outcome(session.execute(command).await)?;
-            Ok(ProjectPayload { project: written.map(|row| Project(Arc::new(row))), user_errors })
+            Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Changes a project. Needs role ADMIN or above in the workspace.
+    async fn project_update(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which project, and what to change in it.")] input: ProjectUpdateInput,
+    ) -> Option<Result<ProjectPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let mut faults = Vec::new();
+            let command = commands::project::Update {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                name: kept(input.name, "name", &mut faults),
+                status: kept(input.status, "status", &mut faults).map(Into::into),
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            if !faults.is_empty() {
+                faults.extend(command.faults());
+                return Ok(ProjectPayload::of(refused(Failure::refused(faults))?));
+            }
+            Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Deletes a project, and hides its tasks. Needs role ADMIN or above in the workspace.
+    async fn project_delete(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which project.")] input: DeleteInput,
+    ) -> Option<Result<ProjectPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::project::Delete {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Brings a deleted project back, with exactly what its deletion hid. Needs role ADMIN or above in the workspace.
+    async fn project_restore(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which project.")] input: RestoreInput,
+    ) -> Option<Result<ProjectPayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::project::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

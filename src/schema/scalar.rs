@@ -57,6 +57,26 @@ impl ScalarType for Cursor {
     }
 }
 
+/// A consistency token as the client gets it.
+#[derive(Clone, Debug)]
+pub struct ConsistencyToken(pub String);
+
+/// An opaque proof of a write. Send it back in the header `X-Consistency-Token`, and what you read is at least as new
+/// as that write, from whichever server it comes.
+#[Scalar(name = "ConsistencyToken")]
+impl ScalarType for ConsistencyToken {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
 /// The id of a row, as clients see it.
 #[must_use]
 pub fn id(id: Uuid) -> ID {

@@ -6,7 +6,7 @@ use async_graphql::Context;
 use uuid::Uuid;
 
 use crate::batch::{Batches, Gate, Key, Scope};
-use crate::database::{Command, Reports, Route};
+use crate::database::{Command, IdempotencyKey, Reports, Route};
 use crate::error::{Error, Failure};
 
 /// One request, from the resolvers' side.
@@ -82,13 +82,24 @@ impl Session {
     ///
     /// # Errors
     /// The input was refused, or the write failed; nothing was written then.
-    pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, Failure> {
+    pub async fn execute<C: Command>(
+        &self,
+        command: C,
+        idempotency_key: Option<String>,
+    ) -> Result<C::Output, Failure<C::Output>> {
         let viewer = self.viewer()?;
+        let key = idempotency_key.map(|key| IdempotencyKey { viewer, key });
         // The library runs mutation fields under a mutation operation only, and that has a writer.
         let writer = self.route.writer.as_ref().ok_or(Error::Timeout)?;
-        let outcome = writer.execute(command).await;
+        let outcome = writer.execute(command, key).await;
         *self.loaded() = Loaded::new(viewer, &self.route, &self.gate);
         outcome
+    }
+
+    /// Proof of what this request has written until now; none where the primary does not answer any more.
+    pub async fn consistency_token(&self) -> Option<String> {
+        let token = self.route.writer.as_ref()?.consistency_token().await;
+        token.inspect_err(|error| tracing::warn!(%error, "a write was acknowledged without a consistency token")).ok()
     }
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {

@@ -1,24 +1,24 @@
 //! Tasks.
 
+mod mutation;
+
+pub use mutation::TaskMutation;
+
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Lookahead, MaybeUndefined, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Lookahead, Object};
 
 use super::comment::{self, Comment, CommentOrder};
 use super::page::{
     Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
 };
-use super::payload::{UserError, outcome};
 use super::project::{self, Project};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
 use super::user::{self, User};
 use crate::clock;
-use crate::commands;
-use crate::commands::task::Change;
-use crate::database::Command;
 use crate::entities::task::{Detail, Projection, Row, Status};
-use crate::error::{Error, Failure, UserErrorCode};
+use crate::error::Error;
 use crate::loaders::comment::CommentsOfTask;
 use crate::loaders::page;
 use crate::loaders::project::ProjectById;
@@ -303,152 +303,5 @@ impl TaskQuery {
     ) -> Option<Result<Task, Error>> {
         let found = async { Session::of(context).load(TaskById(scalar::uuid(&id, "id")?)).await };
         found.await.map(|row| row.map(Task)).transpose()
-    }
-}
-
-/// What a new task is.
-#[derive(Debug, InputObject)]
-pub struct TaskCreateInput {
-    /// Where.
-    project_id: ID,
-    /// What is to be done, in a line: 1 to 500 characters.
-    title: String,
-    /// What is to be done, at length: at most 100,000 characters.
-    description: Option<String>,
-    /// Where the task stands.
-    #[graphql(default_with = "TaskStatus::Todo")]
-    status: TaskStatus,
-    /// How urgent the task is.
-    #[graphql(default_with = "TaskPriority::Medium")]
-    priority: TaskPriority,
-    /// When the task is due.
-    due_date: Option<DateTime>,
-    /// Who does it: a member of the workspace.
-    assignee_id: Option<ID>,
-}
-
-/// What to change in a task: what is absent stays, and null clears.
-#[derive(Debug, InputObject)]
-pub struct TaskUpdateInput {
-    /// Which task.
-    id: ID,
-    /// What is to be done, in a line: 1 to 500 characters. Cannot be cleared.
-    title: MaybeUndefined<String>,
-    /// What is to be done, at length: at most 100,000 characters.
-    description: MaybeUndefined<String>,
-    /// Where the task stands. Cannot be cleared.
-    status: MaybeUndefined<TaskStatus>,
-    /// How urgent the task is. Cannot be cleared.
-    priority: MaybeUndefined<TaskPriority>,
-    /// When the task is due.
-    due_date: MaybeUndefined<DateTime>,
-    /// Who does it: a member of the workspace.
-    assignee_id: MaybeUndefined<ID>,
-}
-
-/// What became of a write to a task.
-#[derive(SimpleObject)]
-pub struct TaskPayload {
-    /// The task as it is now; null where nothing was written.
-    task: Option<Task>,
-    /// Why nothing was written; empty where it was.
-    user_errors: Vec<UserError>,
-}
-
-impl TaskPayload {
-    fn of(result: Result<Row, Failure>) -> Result<Self, Error> {
-        let (written, user_errors) = outcome(result)?;
-        Ok(Self { task: written.map(|row| Task(Arc::new(row))), user_errors })
-    }
-}
-
-/// The mutations of tasks.
-#[derive(Debug, Default)]
-pub struct TaskMutation;
-
-#[Object]
-impl TaskMutation {
-    /// Makes a task. Needs role MEMBER or above in the workspace.
-    async fn task_create(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "What the task is.")] input: TaskCreateInput,
-    ) -> Option<Result<TaskPayload, Error>> {
-        let session = Session::of(context);
-        let payload = async {
-            let command = commands::task::Create {
-                viewer: session.viewer()?,
-                project_id: scalar::uuid(&input.project_id, "input.projectId")?,
-                title: input.title,
-                description: input.description,
-                status: input.status.into(),
-                priority: input.priority.into(),
-                due_date: input.due_date.map(|date| date.0),
-                assignee_id: input.assignee_id.map(|id| scalar::uuid(&id, "input.assigneeId")).transpose()?,
-            };
-            TaskPayload::of(session.execute(command).await)
-        };
-        Some(payload.await)
-    }
-
-    /// Changes a task. Needs role MEMBER or above in the workspace.
-    async fn task_update(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Which task, and what to change in it.")] input: TaskUpdateInput,
-    ) -> Option<Result<TaskPayload, Error>> {
-        let session = Session::of(context);
-        let payload = async {
-            let command = match update(session.viewer()?, input) {
-                Ok(command) => command,
-                Err(failure) => return TaskPayload::of(Err(failure)),
-            };
-            TaskPayload::of(session.execute(command).await)
-        };
-        Some(payload.await)
-    }
-}
-
-/// Decodes an update; every column that cannot be cleared and is null is a fault.
-fn update(viewer: uuid::Uuid, input: TaskUpdateInput) -> Result<commands::task::Update, Failure> {
-    let mut faults = Vec::new();
-    let command = commands::task::Update {
-        viewer,
-        id: scalar::uuid(&input.id, "input.id")?,
-        title: required(input.title, "title", &mut faults),
-        description: optional(input.description),
-        status: required(input.status.map_value(Into::into), "status", &mut faults),
-        priority: required(input.priority.map_value(Into::into), "priority", &mut faults),
-        due_date: optional(input.due_date.map_value(|date| date.0)),
-        assignee_id: match input.assignee_id {
-            MaybeUndefined::Value(id) => Change::Set(Some(scalar::uuid(&id, "input.assigneeId")?)),
-            MaybeUndefined::Null => Change::Set(None),
-            MaybeUndefined::Undefined => Change::Keep,
-        },
-    };
-    if faults.is_empty() {
-        return Ok(command);
-    }
-    faults.extend(command.faults());
-    Err(Failure::Refused(faults))
-}
-
-fn optional<T>(value: MaybeUndefined<T>) -> Change<Option<T>> {
-    match value {
-        MaybeUndefined::Undefined => Change::Keep,
-        MaybeUndefined::Null => Change::Set(None),
-        MaybeUndefined::Value(value) => Change::Set(Some(value)),
-    }
-}
-
-fn required<T>(value: MaybeUndefined<T>, field: &str, faults: &mut Vec<crate::error::UserError>) -> Change<T> {
-    match value {
-        MaybeUndefined::Undefined => Change::Keep,
-        MaybeUndefined::Value(value) => Change::Set(value),
-        MaybeUndefined::Null => {
-            let message = "Cannot be cleared. Leave it out to keep it.";
-            faults.push(crate::error::UserError::of(field, UserErrorCode::Invalid, message));
-            Change::Keep
-        }
     }
 }

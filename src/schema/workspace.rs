@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use uuid::Uuid;
 
+use super::input::{DeleteInput, RestoreInput, kept};
 use super::member::{Member, MemberFilter, Role};
 use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed, page_cost};
-use super::payload::{UserError, outcome};
+use super::payload::{Outcome, UserError, refused, write};
 use super::project::{self, Project, ProjectFilter, ProjectOrder};
 use super::report::{Report, Subject};
-use super::scalar::{self, Cursor, DateTime};
+use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder};
 use crate::commands;
+use crate::database::Command;
 use crate::entities::workspace::Model;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::loaders::member::{MembersOfWorkspace, ViewerRole};
 use crate::loaders::page::PageKey;
 use crate::loaders::project::ProjectsOfWorkspace;
@@ -209,15 +211,43 @@ pub struct WorkspaceCreateInput {
     name: String,
     /// The name, for addresses: 2 to 63 lower-case letters and digits with single hyphens between them; unique.
     slug: String,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
+}
+
+/// What to change in a workspace: what is absent stays.
+#[derive(Debug, InputObject)]
+pub struct WorkspaceUpdateInput {
+    /// Which workspace.
+    id: ID,
+    /// As in `WorkspaceCreateInput`. Cannot be cleared.
+    name: MaybeUndefined<String>,
+    /// As in `WorkspaceCreateInput`. Cannot be cleared.
+    slug: MaybeUndefined<String>,
+    /// When you last saw it change: where it has changed since, nothing is written, and you get it as it is now.
+    expected_updated_at: Option<DateTime>,
+    /// Your name for this write, of 1 to 255 characters: sent again within 24 hours, the same input gets the first answer
+    /// and writes nothing.
+    idempotency_key: Option<String>,
 }
 
 /// What became of a write to a workspace.
 #[derive(SimpleObject)]
 pub struct WorkspacePayload {
-    /// The workspace as it is now; null where nothing was written.
+    /// The workspace as it is now; null where nothing was written, but on CONFLICT.
     workspace: Option<Workspace>,
     /// Why nothing was written; empty where it was.
     user_errors: Vec<UserError>,
+    /// Proof of the write; null where nothing was written.
+    consistency_token: Option<ConsistencyToken>,
+}
+
+impl WorkspacePayload {
+    fn of(outcome: Outcome<Model>) -> Self {
+        let Outcome { row, user_errors, consistency_token } = outcome;
+        Self { workspace: row.map(|row| Workspace(Arc::new(row))), user_errors, consistency_token }
+    }
 }
 
 /// The mutations of workspaces.
@@ -232,12 +262,68 @@ impl WorkspaceMutation {
         context: &Context<'_>,
         #[graphql(desc = "What the workspace is.")] input: WorkspaceCreateInput,
     ) -> Option<Result<WorkspacePayload, Error>> {
-        let session = Session::of(context);
         let payload = async {
-            let WorkspaceCreateInput { name, slug } = input;
-            let command = commands::workspace::Create { viewer: session.viewer()?, name, slug };
-            let (written, user_errors) = outcome(session.execute(command).await)?;
-            Ok(WorkspacePayload { workspace: written.map(|row| Workspace(Arc::new(row))), user_errors })
+            let viewer = Session::of(context).viewer()?;
+            let WorkspaceCreateInput { name, slug, idempotency_key } = input;
+            let command = commands::workspace::Create { viewer, name, slug };
+            Ok(WorkspacePayload::of(write(context, command, idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Changes a workspace. Needs role OWNER.
+    async fn workspace_update(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which workspace, and what to change in it.")] input: WorkspaceUpdateInput,
+    ) -> Option<Result<WorkspacePayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let mut faults = Vec::new();
+            let command = commands::workspace::Update {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                name: kept(input.name, "name", &mut faults),
+                slug: kept(input.slug, "slug", &mut faults),
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            if !faults.is_empty() {
+                faults.extend(command.faults());
+                return Ok(WorkspacePayload::of(refused(Failure::refused(faults))?));
+            }
+            Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Deletes a workspace, and hides everything in it. Needs role OWNER.
+    async fn workspace_delete(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which workspace.")] input: DeleteInput,
+    ) -> Option<Result<WorkspacePayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::workspace::Delete {
+                viewer,
+                id: scalar::uuid(&input.id, "input.id")?,
+                expected: input.expected_updated_at.map(|instant| instant.0),
+            };
+            Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
+        };
+        Some(payload.await)
+    }
+
+    /// Brings a deleted workspace back, with exactly what its deletion hid. Needs role OWNER.
+    async fn workspace_restore(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which workspace.")] input: RestoreInput,
+    ) -> Option<Result<WorkspacePayload, Error>> {
+        let payload = async {
+            let viewer = Session::of(context).viewer()?;
+            let command = commands::workspace::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

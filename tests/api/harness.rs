@@ -134,7 +134,7 @@ impl World {
         let replica_sql =
             eventually("the replica has the database", || administration::connect(&real.replicas[0])).await;
         let settings = settings(words);
-        let database = Arc::new(Database::connect(&told, &settings.pools).await.unwrap());
+        let database = Arc::new(Database::connect(&told, &settings.pools, SECRET).await.unwrap());
         let signer = Signer::new(SECRET);
         let app = App {
             schema: schema::build(&settings.limits),

@@ -27,11 +27,11 @@ async fn a_member_finds_a_project_with_its_workspace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_makes_a_project_in_one_statement() {
+async fn an_admin_makes_a_project_in_one_statement() {
     let world = World::new().await;
     let (ada, grace) = (world.user("ada").await, world.user("grace").await);
     let home = world.workspace("home", ada).await;
-    world.member(home, grace, Role::Member).await;
+    world.member(home, grace, Role::Admin).await;
     let input = json!({ "input": { "workspaceId": home, "name": "Atlas", "status": "PAUSED" } });
     let answer = world.ask(grace, CREATE, input).await;
     assert_eq!(

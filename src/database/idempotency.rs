@@ -1,0 +1,108 @@
+//! A write that is sent twice is done once: the first answer is kept for 24 hours, for each caller and key.
+//!
+//! The key is claimed in the transaction of the write. A second claim at the same time waits for the first transaction
+//! to end; a claim of a transaction that was rolled back never was.
+
+use std::sync::Arc;
+
+use sea_orm::DbErr;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Command, NamedStatement, Transaction};
+use crate::clock;
+use crate::error::{Error, Failure, UserError, UserErrorCode};
+
+/// The longest key, in characters.
+const KEY_CHARACTERS: usize = 255;
+
+/// A caller's name for a write.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// The caller.
+    pub viewer: Uuid,
+    /// The name, which the caller chose.
+    pub key: String,
+}
+
+/// Whose turn it is.
+pub(super) enum Claim<T> {
+    /// The write has been done, with this outcome.
+    Done(T),
+    /// The write is to be done.
+    Mine(Claimed),
+}
+
+/// A key that the present transaction has claimed.
+pub(super) struct Claimed(Uuid);
+
+impl IdempotencyKey {
+    /// What is wrong with the key itself.
+    pub(super) fn fault(&self) -> Option<UserError> {
+        let length = self.key.chars().count();
+        let is_good = (1..=KEY_CHARACTERS).contains(&length) && !self.key.contains('\0');
+        (!is_good).then(|| {
+            let message = format!("Must have 1 to {KEY_CHARACTERS} characters, and no NUL among them.");
+            UserError::of("idempotencyKey", UserErrorCode::Invalid, message)
+        })
+    }
+
+    /// Claims the key for a command, or finds what the command did before.
+    pub(super) async fn claim<C: Command>(
+        &self,
+        command: &C,
+        transaction: &Transaction,
+    ) -> Result<Claim<C::Output>, Failure<C::Output>> {
+        let fingerprint = fingerprint(C::NAME, command)?;
+        let id = clock::new_id();
+        let sql = "INSERT INTO idempotency_keys AS k (id, user_id, key, fingerprint) \
+                   SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.deleted_at IS NULL \
+                   ON CONFLICT (user_id, key) WHERE deleted_at IS NULL DO UPDATE \
+                   SET id = $1, fingerprint = $4, response = NULL, created_at = now(), updated_at = now() \
+                   WHERE k.created_at < now() - interval '24 hours' RETURNING k.id";
+        let values = [id.into(), self.viewer.into(), self.key.clone().into(), fingerprint.clone().into()];
+        let claimed = transaction.rows(NamedStatement::new("idempotency_claim", sql, values)).await?;
+        if !claimed.is_empty() {
+            return Ok(Claim::Mine(Claimed(id)));
+        }
+        let sql = "SELECT fingerprint = $3, response FROM idempotency_keys \
+                   WHERE user_id = $1 AND key = $2 AND deleted_at IS NULL";
+        let values = [self.viewer.into(), self.key.clone().into(), fingerprint.into()];
+        let rows = transaction.rows(NamedStatement::new("idempotency_answer", sql, values)).await?;
+        // No row: the token has outlived its user.
+        let row = rows.first().ok_or(Error::Unauthenticated)?;
+        if !row.try_get_by_index::<bool>(0).map_err(Error::from)? {
+            let message = "This key was used for another input. Use a new key for a new write.";
+            return Err(UserError::of("idempotencyKey", UserErrorCode::IdempotencyMismatch, message).into());
+        }
+        let response: String = row.try_get_by_index(1).map_err(Error::from)?;
+        Ok(Claim::Done(serde_json::from_str(&response).map_err(|error| unreadable(&error))?))
+    }
+}
+
+impl Claimed {
+    /// Keeps what the write did.
+    pub(super) async fn keep<T: Serialize>(&self, output: &T, transaction: &Transaction) -> Result<(), Failure<T>> {
+        let response = serde_json::to_string(output).map_err(|error| unreadable(&error))?;
+        let sql = "UPDATE idempotency_keys SET response = $2 WHERE id = $1";
+        transaction.rows(NamedStatement::new("idempotency_keep", sql, [self.0.into(), response.into()])).await?;
+        Ok(())
+    }
+}
+
+/// What tells one input from another: a hash, because an input may be long.
+fn fingerprint(name: &str, command: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let input = serde_json::to_vec(&(name, command)).map_err(|error| unreadable(&error))?;
+    Ok(Sha256::digest(input).to_vec())
+}
+
+fn unreadable(error: &serde_json::Error) -> Error {
+    Error::Internal(Arc::new(DbErr::Json(error.to_string())))
+}
+
+/// The statement that removes keys that are older than 24 hours.
+pub(super) fn purge() -> NamedStatement {
+    let sql = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' AND deleted_at IS NULL";
+    NamedStatement::new("idempotency_purge", sql, [])
+}

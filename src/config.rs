@@ -111,9 +111,23 @@ pub struct Settings {
     #[arg(long, env = "TRELLIS_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS", global = true)]
     pub listen: SocketAddr,
 
-    /// The secret that signs tokens (HS256), 32 bytes or more. The private mode makes one and keeps it.
+    /// The secret that signs and checks tokens (HS256) and seals consistency tokens, 32 bytes or more. Servers of one
+    /// database share it. The private mode makes one and keeps it.
     #[arg(long, env = "TRELLIS_JWT_SECRET", value_name = "SECRET", hide_env_values = true, global = true)]
     pub jwt_secret: Option<String>,
+
+    /// A file with the public key that checks tokens (PEM: RSA, P-256 or Ed25519), or a set of them (JWKS), instead of a
+    /// secret. It is read again when it changes.
+    #[arg(long, env = "TRELLIS_JWT_KEY_FILE", value_name = "FILE", global = true)]
+    pub jwt_key_file: Option<PathBuf>,
+
+    /// The issuer (iss) that tokens must name. Any, where nothing is said.
+    #[arg(long, env = "TRELLIS_JWT_ISSUER", value_name = "NAME", global = true)]
+    pub jwt_issuer: Option<String>,
+
+    /// The audience (aud) that tokens must name. Any, where nothing is said.
+    #[arg(long, env = "TRELLIS_JWT_AUDIENCE", value_name = "NAME", global = true)]
+    pub jwt_audience: Option<String>,
 
     /// Whether the header `X-Debug: sql` shows a request's statements. On in the private mode, otherwise off: names
     /// and counts of statements tell a stranger how large the data is.
@@ -170,7 +184,7 @@ pub struct PoolSettings {
     pub statement_timeout_ms: u64,
 
     /// Milliseconds that one statement of a report may take.
-    #[arg(long, env = "TRELLIS_REPORT_TIMEOUT_MS", default_value_t = 15_000, value_name = "MS",
+    #[arg(long, env = "TRELLIS_REPORT_TIMEOUT_MS", default_value_t = 8_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
     pub report_timeout_ms: u64,
 
@@ -231,7 +245,13 @@ impl Arguments {
             );
             Self::command().error(clap::error::ErrorKind::UnknownArgument, message).exit()
         }
-        let parsed = Self::from_arg_matches(&Self::command().get_matches());
+        // A compose file sets what it does not know to nothing: an empty variable is one that is not there.
+        let command = Self::command().mut_args(|argument| {
+            let is_empty =
+                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+            if is_empty { argument.env(None::<&str>) } else { argument }
+        });
+        let parsed = Self::from_arg_matches(&command.get_matches());
         let arguments = parsed.unwrap_or_else(|error| error.exit());
         if let Err(message) = arguments.settings.check() {
             Self::command().error(clap::error::ErrorKind::ValueValidation, message).exit()

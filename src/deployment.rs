@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Settings;
 use crate::database::{Addresses, administration};
+use crate::identity::KeySource;
 use crate::postgres::{Cluster, Durability};
 
 /// The name of the database in a private cluster.
@@ -66,21 +67,43 @@ pub async fn acquire(settings: &Settings, durability: Durability) -> anyhow::Res
     Ok(tokio::task::spawn_blocking(move || Cluster::acquire_using(bin.as_deref(), &data_dir, durability)).await??)
 }
 
-/// The secret that signs tokens: the setting's, or in the private mode one that is made once and kept.
+/// What checks bearer tokens.
+#[must_use]
+pub fn key_source(settings: &Settings, secret: &str) -> KeySource {
+    match &settings.jwt_key_file {
+        Some(path) => KeySource::File(path.clone()),
+        None => KeySource::Secret(secret.to_owned()),
+    }
+}
+
+/// The secret: the setting's, or in the private mode one that is made once and kept.
 ///
 /// # Errors
 /// There is none, or its file cannot be read or made.
-pub fn secret(settings: &Settings) -> anyhow::Result<String> {
-    match (&settings.jwt_secret, &settings.database_url) {
+pub fn secret(settings: &Settings, deployment: &Deployment) -> anyhow::Result<String> {
+    match (&settings.jwt_secret, &deployment.cluster) {
         (Some(secret), _) => Ok(secret.clone()),
-        (None, Some(_)) => anyhow::bail!(
-            "with DATABASE_URL, set TRELLIS_JWT_SECRET too: 32 bytes or more, as `openssl rand -base64 32` prints"
-        ),
         (None, None) => {
-            let path = settings.data_dir.join("secret");
+            check_secret(settings)?;
+            Ok(String::new())
+        }
+        (None, Some(cluster)) => {
+            let path = cluster.directory().join("secret");
             kept_secret(&path).with_context(|| format!("the secret in {} cannot be read or made", path.display()))
         }
     }
+}
+
+/// Says whether a secret is missing before anything is started.
+///
+/// # Errors
+/// The database is not private, and there is no secret.
+pub fn check_secret(settings: &Settings) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        settings.database_url.is_none() || settings.jwt_secret.is_some(),
+        "with DATABASE_URL, set TRELLIS_JWT_SECRET too: 32 bytes or more, as `openssl rand -base64 32` prints"
+    );
+    Ok(())
 }
 
 fn kept_secret(path: &Path) -> anyhow::Result<String> {

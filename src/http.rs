@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use crate::clock;
 use crate::config::Limits;
 use crate::database::Database;
-use crate::identity::Signer;
+use crate::identity::Verifier;
 use crate::schema::{self, Schema};
 
 /// What every handler may reach.
@@ -27,7 +27,7 @@ pub struct App {
     /// The doors.
     pub database: Arc<Database>,
     /// Checks bearer tokens.
-    pub signer: Signer,
+    pub verifier: Verifier,
     /// What one request may ask for.
     pub limits: Limits,
     /// Whether `X-Debug: sql` is answered.

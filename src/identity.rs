@@ -1,22 +1,26 @@
-//! Who calls: mints and checks bearer tokens (JWT, HS256). It knows no user but the id in the token.
+//! Who calls: mints and checks bearer tokens (JWT). It knows no user but the id in the token.
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+mod keys;
+
+use std::path::PathBuf;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock;
 use crate::error::Error;
+use keys::{Expected, KeyFile, Keys};
 
-/// Seconds by which the clocks of two machines may differ.
-const LEEWAY_S: u64 = 30;
-
-/// The secret that signs and checks tokens.
-#[derive(Clone)]
-pub struct Signer {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    validation: Validation,
+/// What a token says that Trellis reads. Everything else in it is for others.
+#[derive(Deserialize)]
+struct Claims {
+    sub: Uuid,
 }
+
+/// Makes tokens, with a secret (HS256).
+#[derive(Clone)]
+pub struct Signer(EncodingKey);
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -24,26 +28,11 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-#[derive(Deserialize, Serialize)]
-struct Claims {
-    sub: Uuid,
-    iat: i64,
-    exp: i64,
-}
-
 impl Signer {
     /// A signer with a secret of 32 bytes or more.
     #[must_use]
     pub fn new(secret: &str) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = LEEWAY_S;
-        validation.validate_nbf = true;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        Self {
-            encoding: EncodingKey::from_secret(secret.as_bytes()),
-            decoding: DecodingKey::from_secret(secret.as_bytes()),
-            validation,
-        }
+        Self(EncodingKey::from_secret(secret.as_bytes()))
     }
 
     /// A token for a user.
@@ -51,9 +40,49 @@ impl Signer {
     /// # Errors
     /// The token could not be written; never with a secret of a legal length.
     pub fn mint(&self, user_id: Uuid, hours: u32) -> Result<String, jsonwebtoken::errors::Error> {
-        let now = clock::now().timestamp();
-        let claims = Claims { sub: user_id, iat: now, exp: now + i64::from(hours) * 3_600 };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+        #[derive(Serialize)]
+        struct Minted {
+            sub: Uuid,
+            iat: i64,
+            exp: i64,
+        }
+        let iat = clock::now().timestamp();
+        let claims = Minted { sub: user_id, iat, exp: iat + i64::from(hours) * 3_600 };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0)
+    }
+}
+
+/// What checks tokens.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A secret of 32 bytes or more: HS256.
+    Secret(String),
+    /// A file with a public key (PEM) or a set of them (JWKS): RS256, ES256 and `EdDSA`, fixed by each key. It is read
+    /// again when it changes.
+    File(PathBuf),
+}
+
+/// Checks tokens. Which algorithm a token may use is fixed by the key, never by the token.
+#[derive(Debug)]
+pub struct Verifier(Source);
+
+#[derive(Debug)]
+enum Source {
+    Fixed(Keys),
+    File(KeyFile),
+}
+
+impl Verifier {
+    /// A verifier that takes tokens with this issuer and this audience, where they are given.
+    ///
+    /// # Errors
+    /// The key file cannot be read, or holds no key of a kind that is known.
+    pub fn new(source: &KeySource, issuer: Option<String>, audience: Option<String>) -> anyhow::Result<Self> {
+        let expected = Expected { issuer, audience };
+        Ok(Self(match source {
+            KeySource::Secret(secret) => Source::Fixed(Keys::of_secret(secret, &expected)),
+            KeySource::File(path) => Source::File(KeyFile::open(path.clone(), expected)?),
+        }))
     }
 
     /// The user whom a token speaks for.
@@ -61,7 +90,10 @@ impl Signer {
     /// # Errors
     /// `Unauthenticated`, without a hint at what is wrong with the token.
     pub fn check(&self, token: &str) -> Result<Uuid, Error> {
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
-        decoded.map(|token| token.claims.sub).map_err(|_| Error::Unauthenticated)
+        let claims = match &self.0 {
+            Source::Fixed(keys) => keys.check::<Claims>(token),
+            Source::File(file) => file.keys().check::<Claims>(token),
+        };
+        claims.map(|claims| claims.sub).ok_or(Error::Unauthenticated)
     }
 }

@@ -1,6 +1,7 @@
 //! The command line of Trellis: `trellis --help` tells everything.
 
 use std::io::{Read, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use trellis::config::{Arguments, Command, Settings};
@@ -10,8 +11,17 @@ use trellis::postgres::Durability;
 use trellis::{migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Arguments { command, settings } = Arguments::read();
+async fn main() -> ExitCode {
+    match run(Arguments::read()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "trellis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
     telemetry::start(&settings.log, settings.log_json)?;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(settings).await,
@@ -31,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Token { email, hours } => {
             with_database(&settings, async |deployment| {
-                let signer = Signer::new(&deployment::secret(&settings)?);
+                let signer = Signer::new(&deployment::secret(&settings, deployment)?);
                 say(token::mint(&deployment.addresses.primary, &signer, &email, hours).await?);
                 Ok(())
             })

@@ -13,7 +13,7 @@ use crate::config::{MigrateAction, Settings};
 use crate::database::Database;
 use crate::deployment::{self, Deployment};
 use crate::http::{App, router};
-use crate::identity::Signer;
+use crate::identity::{Signer, Verifier};
 use crate::{migrate, schema, seed, token};
 
 /// How long requests that are under way may take once the server is told to stop.
@@ -31,9 +31,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
-    if settings.database_url.is_some() {
-        deployment::secret(&settings)?;
-    }
+    deployment::check_secret(&settings)?;
     let deployment = Deployment::open(&settings).await?;
     let served = serve(&settings, &deployment, listener).await;
     let closed = deployment.close().await;
@@ -48,9 +46,11 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
     if deployment.is_private() && seed::run(primary).await? {
         tracing::info!("filled the empty database with the demo");
     }
-    let secret = deployment::secret(settings)?;
+    let secret = deployment::secret(settings, deployment)?;
+    let source = deployment::key_source(settings, &secret);
+    let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone())?;
     let signer = Signer::new(&secret);
-    let demo_token = if deployment.is_private() {
+    let demo_token = if deployment.is_private() && settings.jwt_key_file.is_none() {
         token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok()
     } else {
         None
@@ -71,7 +71,7 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
     let app = Arc::new(App {
         schema: schema::build(&settings.limits),
         database: Arc::clone(&database),
-        signer,
+        verifier,
         limits: settings.limits.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
         page_token: demo_token,

@@ -1,5 +1,6 @@
 //! Single connections for work beside the requests: making databases, migrations, seeds.
 
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
 /// Opens one connection, without a limit on how long a statement may take; on locks it waits three seconds at most, so
@@ -9,10 +10,23 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Db
 /// The server does not answer, or refuses.
 #[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
 pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
+    check_address(address)?;
     let mut options = ConnectOptions::new(address);
     options.max_connections(1).set_application_name("trellis administration").sqlx_logging(false);
     options.map_sqlx_postgres_opts(|connect| connect.options([("lock_timeout", "3s")]));
     sea_orm::Database::connect(options).await
+}
+
+/// Refuses an address that cannot be read, without showing it: it holds a password.
+pub(super) fn check_address(address: &str) -> Result<(), DbErr> {
+    let parsed = address.parse::<PgConnectOptions>();
+    let is_postgres = address.starts_with("postgres://") || address.starts_with("postgresql://");
+    if parsed.is_ok() && is_postgres {
+        return Ok(());
+    }
+    let message = "the address is not of the form postgres://user:password@host:5432/database; \
+                   in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25";
+    Err(DbErr::Custom(message.to_owned()))
 }
 
 /// Makes a database where there is none of that name.

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
+use sea_orm::{AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+use sea_orm::{IsolationLevel, QueryResult, TransactionTrait};
+use tokio::sync::Mutex;
 
+use super::administration::check_address;
 use super::consistency::{LogPosition, Sealer};
 use super::{Executed, Meter, NamedStatement};
 use crate::config::PoolSettings;
@@ -58,6 +61,7 @@ impl Door {
             "primary" => (pools.primary_connections, pools.statement_timeout_ms),
             _ => (pools.report_connections, pools.report_timeout_ms),
         };
+        check_address(address)?;
         let mut options = ConnectOptions::new(address);
         options
             .max_connections(connections)
@@ -121,11 +125,19 @@ impl Door {
 pub struct Reader {
     door: Arc<Door>,
     meter: Meter,
+    /// The transaction of a reader whose statements see one snapshot; begun by the first of them.
+    snapshot: Option<Arc<Mutex<Option<DatabaseTransaction>>>>,
 }
 
 impl Reader {
     pub(super) fn new(door: &Arc<Door>, meter: &Meter) -> Self {
-        Self { door: Arc::clone(door), meter: meter.clone() }
+        Self { door: Arc::clone(door), meter: meter.clone(), snapshot: None }
+    }
+
+    /// A reader whose statements all see the database as it is at the first of them. They run one after the other, in
+    /// a transaction that ends when the reader and its clones are gone.
+    pub(super) fn of_snapshot(door: &Arc<Door>, meter: &Meter) -> Self {
+        Self { snapshot: Some(Arc::default()), ..Self::new(door, meter) }
     }
 
     /// Runs one statement.
@@ -133,7 +145,25 @@ impl Reader {
     /// # Errors
     /// The database failed, could not be reached, or was too slow.
     pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        self.door.run(&self.door.pool, &self.meter, statement).await.map_err(Error::from)
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(self.door.run(&self.door.pool, &self.meter, statement).await?);
+        };
+        let mut transaction = snapshot.lock().await;
+        let transaction = match &mut *transaction {
+            Some(transaction) => transaction,
+            none => none.insert(self.begin_snapshot().await?),
+        };
+        Ok(self.door.run(transaction, &self.meter, statement).await?)
+    }
+
+    /// Runs one statement outside the snapshot.
+    pub(super) async fn rows_now(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
+        Ok(self.door.run(&self.door.pool, &self.meter, statement).await?)
+    }
+
+    async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+        self.door.pool.begin_with_config(Some(isolation), Some(access)).await
     }
 }
 

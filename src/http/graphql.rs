@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::parse_query;
-use async_graphql::{Response as Answer, ServerError, Value, value};
+use async_graphql::{ErrorExtensionValues, Response as Answer, ServerError, Value, value};
 use async_graphql_axum::GraphQLResponse;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{App, REQUEST_ID, guard};
 use crate::batch::Gate;
@@ -79,7 +79,7 @@ async fn answer(
     meter: &Meter,
     operation_name: &mut String,
 ) -> Result<Answer, Refused> {
-    let viewer = bearer(headers)?.map(|token| app.signer.check(token)).transpose()?;
+    let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
     let mut request = read(app, headers, body).await?;
     guard::check_text(&request.query, &app.limits)?;
     let document = parse_query(&request.query).map_err(|error| {
@@ -210,14 +210,26 @@ fn respond(answer: Answer) -> Response {
         return GraphQLResponse::from(answer).into_response();
     }
     // `data` must be absent where nothing was executed; the library would write null.
-    (StatusCode::BAD_REQUEST, MEDIA_TYPE, json!({ "errors": answer.errors }).to_string()).into_response()
+    let body = serde_json::to_string(&Errors { errors: answer.errors }).unwrap_or_default();
+    (StatusCode::BAD_REQUEST, MEDIA_TYPE, body).into_response()
+}
+
+/// The body of an answer to a request that was not executed.
+#[derive(Serialize)]
+struct Errors {
+    errors: Vec<ServerError>,
 }
 
 const MEDIA_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/graphql-response+json")];
 
 fn refuse(status: StatusCode, code: &str, message: &str, request_id: &str) -> Response {
-    let error = json!({ "message": message, "extensions": { "code": code, "requestId": request_id } });
-    let mut response = (status, MEDIA_TYPE, json!({ "errors": [error] }).to_string()).into_response();
+    let mut error = ServerError::new(message, None);
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    extensions.set("requestId", request_id);
+    error.extensions = Some(extensions);
+    let body = serde_json::to_string(&Errors { errors: vec![error] }).unwrap_or_default();
+    let mut response = (status, MEDIA_TYPE, body).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     }

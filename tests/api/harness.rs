@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
 use trellis::http::{App, router};
-use trellis::identity::Signer;
+use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::{migrate, schema};
 use uuid::Uuid;
 
@@ -136,10 +136,15 @@ impl World {
         let settings = settings(words);
         let database = Arc::new(Database::connect(&told, &settings.pools, SECRET).await.unwrap());
         let signer = Signer::new(SECRET);
+        let source = match &settings.jwt_key_file {
+            Some(path) => KeySource::File(path.clone()),
+            None => KeySource::Secret(SECRET.to_owned()),
+        };
+        let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone()).unwrap();
         let app = App {
             schema: schema::build(&settings.limits),
             database,
-            signer: signer.clone(),
+            verifier,
             limits: settings.limits,
             debug_sql: settings.debug_sql.unwrap_or(true),
             page_token: None,

@@ -49,7 +49,7 @@ impl Command for Create {
 
     async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.task_id.into()]);
-        let write = format!(
+        let writes = format!(
             "INSERT INTO comments AS t (id, task_id, author_id, body) \
              SELECT {}, target.task_id, $1, {} FROM target WHERE target.good",
             bound.bind(clock::new_id()),
@@ -68,7 +68,7 @@ impl Command for Create {
             ),
             checks: Vec::new(),
             before: String::new(),
-            write,
+            writes,
         };
         write.run(transaction, bound, COLUMNS, Existing::New).await
     }
@@ -91,7 +91,7 @@ fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
         ),
         checks: Vec::new(),
         before: String::new(),
-        write: format!(
+        writes: format!(
             "UPDATE comments t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
         ),
     }

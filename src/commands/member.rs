@@ -71,7 +71,7 @@ impl Command for Add {
         let (id, role) = (bound.bind(clock::new_id()), bound.bind(self.role.to_value()));
         // Of two registrations of one address at once the second finds the first one's user: DO UPDATE waits for it
         // and returns it, and changes nothing.
-        let write = format!(
+        let writes = format!(
             "INSERT INTO members AS t (id, workspace_id, user_id, role) \
              SELECT {id}, target.workspace_id, person.id, {role} FROM target, person WHERE target.good"
         );
@@ -90,7 +90,7 @@ impl Command for Add {
                  ON CONFLICT (lower(email)) WHERE deleted_at IS NULL DO UPDATE SET email = person.email \
                  RETURNING person.id), "
             ),
-            write,
+            writes,
         };
         write.run(transaction, bound, COLUMNS, Existing::New).await
     }
@@ -127,7 +127,9 @@ fn write(name: &'static str, set: &str, role: &str) -> Write {
             Check { condition: stays_owned, otherwise: UserError::of("id", UserErrorCode::Invalid, last_owner) },
         ],
         before: String::new(),
-        write: format!("UPDATE members t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"),
+        writes: format!(
+            "UPDATE members t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
+        ),
     }
 }
 

@@ -47,7 +47,7 @@ impl Command for Create {
 
     async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.workspace_id.into()]);
-        let write = format!(
+        let writes = format!(
             "INSERT INTO projects AS t (id, workspace_id, name, status) \
              SELECT {}, target.workspace_id, {}, {} FROM target WHERE target.good",
             bound.bind(clock::new_id()),
@@ -64,7 +64,7 @@ impl Command for Create {
             from: format!("FROM (SELECT $2::uuid AS workspace_id) p {TO_CALLER}"),
             checks: Vec::new(),
             before: String::new(),
-            write,
+            writes,
         };
         write.run(transaction, bound, COLUMNS, Existing::New).await
     }
@@ -85,7 +85,7 @@ fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
         ),
         checks: Vec::new(),
         before: String::new(),
-        write: format!(
+        writes: format!(
             "UPDATE projects t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
         ),
     }

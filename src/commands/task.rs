@@ -91,7 +91,7 @@ impl Command for Create {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.project_id.into()]);
         let assignee = format!("{}::uuid", bound.bind(self.assignee_id));
         let status = bound.bind(self.status.to_value());
-        let write = format!(
+        let writes = format!(
             "INSERT INTO tasks AS t \
                (id, project_id, title, description, priority, due_date, assignee_id, status, completed_at) \
              SELECT {}, target.project_id, {}, {}, {}, {}, {assignee}, {status}, \
@@ -112,7 +112,7 @@ impl Command for Create {
             from: format!("FROM projects p {TO_CALLER} WHERE p.id = $2 AND p.deleted_at IS NULL"),
             checks: vec![assignee_check(&assignee)],
             before: String::new(),
-            write,
+            writes,
         };
         write.run(transaction, bound, COLUMNS, Existing::New).await
     }
@@ -134,7 +134,7 @@ fn write(name: &'static str, is_deleted: bool, checks: Vec<Check>, set: &str) ->
         ),
         checks,
         before: String::new(),
-        write: format!("UPDATE tasks t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"),
+        writes: format!("UPDATE tasks t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"),
     }
 }
 

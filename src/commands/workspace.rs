@@ -96,7 +96,7 @@ fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
         ),
         checks: Vec::new(),
         before: String::new(),
-        write: format!(
+        writes: format!(
             "UPDATE workspaces t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
         ),
     }

@@ -58,7 +58,7 @@ pub(super) struct Write {
     /// A statement that comes before it, as a member of WITH and with a comma behind it; empty where there is none.
     pub(super) before: String,
     /// What is written: `INSERT … SELECT … FROM target WHERE target.good`, or the like with UPDATE.
-    pub(super) write: String,
+    pub(super) writes: String,
 }
 
 /// The row that a write changes.
@@ -82,9 +82,11 @@ impl Write {
         existing: Existing,
     ) -> Result<T, Failure<T>> {
         let allowed = self.action.allowed(self.own, &mut bound);
-        let checks: String =
-            self.checks.iter().enumerate().map(|(n, check)| format!(", {} AS check_{n}", check.condition)).collect();
-        let all_checks: String = (0..self.checks.len()).map(|n| format!(" AND check_{n}")).collect();
+        let numbered = |text: fn(usize, &Check) -> String| {
+            self.checks.iter().enumerate().map(|(n, check)| text(n, check)).collect::<Vec<_>>().concat()
+        };
+        let checks = numbered(|n, check| format!(", {} AS check_{n}", check.condition));
+        let all_checks = numbered(|n, _| format!(" AND check_{n}"));
         let (fresh, lock) = match &existing {
             Existing::New => ("true".to_owned(), ""),
             Existing::Row { expected: None } => ("true".to_owned(), "FOR UPDATE OF t"),
@@ -104,18 +106,16 @@ impl Write {
             target = self.target,
             from = self.from,
             before = self.before,
-            write = self.write,
+            write = self.writes,
             written = (columns.list)("t"),
-            seen_checks = (0..self.checks.len()).map(|n| format!(", target.check_{n}")).collect::<String>(),
+            seen_checks = numbered(|n, _| format!(", target.check_{n}")),
         );
         let rows = transaction.rows(NamedStatement::new(self.name, sql, bound.into_values())).await?;
-        match rows.first() {
-            Some(row) => self.read(row, &columns, &existing),
-            None => {
-                let message = format!("There is no such {}.", self.noun);
-                Err(UserError::of(self.field, UserErrorCode::NotFound, message).into())
-            }
-        }
+        let Some(row) = rows.first() else {
+            let message = format!("There is no such {}.", self.noun);
+            return Err(UserError::of(self.field, UserErrorCode::NotFound, message).into());
+        };
+        self.read(row, &columns, &existing)
     }
 
     /// The row that was written, or why none was.

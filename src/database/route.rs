@@ -21,6 +21,8 @@ pub struct Route {
     pub rows: Reader,
     /// Reports.
     pub reports: Reports,
+    /// Reports that must be newer than those of the replica.
+    pub newest_reports: Reports,
     /// Writes; only a mutation has it.
     pub writer: Option<Writer>,
 }
@@ -28,7 +30,7 @@ pub struct Route {
 /// The server that answers reports, and how old its data is.
 #[derive(Clone, Debug)]
 pub struct Reports {
-    /// Reads through a read-only session.
+    /// Reads through a read-only session; all reports of the operation see one snapshot.
     pub reader: Reader,
     /// Which kind of server it is.
     pub source: Target,
@@ -54,14 +56,16 @@ impl Database {
             Operation::Mutation => {
                 let (door, sealer) = (Arc::clone(&self.primary), self.sealer.clone());
                 let writer = Some(Writer { door, meter: meter.clone(), sealer });
-                Route { rows, reports: self.reports_on_primary(false, meter), writer }
+                let reports = self.reports_on_primary(false, meter);
+                Route { rows, newest_reports: reports.clone(), reports, writer }
             }
             Operation::Query => {
+                let newest_reports = self.reports_on_primary(!self.replicas.is_empty(), meter);
                 let reports = match self.reports_on_replica(meter) {
                     Some(reports) if reports.have_reached(after).await => reports,
-                    _ => self.reports_on_primary(!self.replicas.is_empty(), meter),
+                    _ => newest_reports.clone(),
                 };
-                Route { rows, reports, writer: None }
+                Route { rows, reports, newest_reports, writer: None }
             }
         }
     }
@@ -72,7 +76,7 @@ impl Database {
             .filter(|(_, freshness)| freshness.lag() <= self.max_staleness)
             .max_by_key(|(_, freshness)| freshness.as_of)?;
         Some(Reports {
-            reader: Reader::new(&replica.door, meter),
+            reader: Reader::of_snapshot(&replica.door, meter),
             source: Target::Replica,
             replica: Some(replica.door.name().to_owned()),
             freshness,
@@ -82,7 +86,7 @@ impl Database {
 
     fn reports_on_primary(&self, fell_back: bool, meter: &Meter) -> Reports {
         Reports {
-            reader: Reader::new(&self.fallback, meter),
+            reader: Reader::of_snapshot(&self.fallback, meter),
             source: Target::Primary,
             replica: None,
             freshness: Freshness::now(),
@@ -97,7 +101,7 @@ impl Reports {
         let Some(position) = position else { return true };
         let deadline = Instant::now() + CATCH_UP;
         loop {
-            let Ok(rows) = self.reader.rows(position.is_reached()).await else { return false };
+            let Ok(rows) = self.reader.rows_now(position.is_reached()).await else { return false };
             if rows.first().is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
                 return true;
             }

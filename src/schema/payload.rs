@@ -69,9 +69,10 @@ pub async fn write<C: Command>(
         Err(failure) => return refused(failure),
     };
     // A statement of its own, for those who ask for it.
-    let consistency_token = match context.look_ahead().field("consistencyToken").exists() {
-        true => session.consistency_token().await.map(ConsistencyToken),
-        false => None,
+    let consistency_token = if context.look_ahead().field("consistencyToken").exists() {
+        session.consistency_token().await.map(ConsistencyToken)
+    } else {
+        None
     };
     Ok(Outcome { row: Some(written), user_errors: Vec::new(), consistency_token })
 }

@@ -12,7 +12,7 @@ use super::page::{
     Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
 };
 use super::payload::{Outcome, UserError, refused, write};
-use super::report::{Report, Subject};
+use super::report::Report;
 use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder, TaskStatus};
@@ -25,6 +25,7 @@ use crate::error::{Error, Failure};
 use crate::loaders::page::{self, Direction};
 use crate::loaders::project::{Filter, OrderField, ProjectById, ProjectsOfWorkspace};
 use crate::loaders::task::{Parent, TaskPage};
+use crate::reports::Subject;
 
 /// Where a project stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -106,11 +107,11 @@ impl Project {
         let page = PageArguments { first, after, last, before };
         let deleted = allowed(context, self.0.workspace_id, deleted).await?;
         let order = order_by.unwrap_or(TaskOrder::NEWEST_FIRST);
-        let list = task::list(context, Parent::Project(self.0.id), filter, order, deleted)?;
+        let rows = task::list(context, Parent::Project(self.0.id), filter, order, deleted)?;
         if self.0.deleted_at.is_some() {
-            return Ok(Connection::hidden(list));
+            return Ok(Connection::hidden(rows));
         }
-        Connection::load(context, list, page).await
+        Connection::load(context, rows, page).await
     }
 
     /// A board in one call: a column for each status, each with its own page of tasks, newest first.
@@ -125,11 +126,11 @@ impl Project {
             let filter = filter.clone();
             async move {
                 let parent = Parent::Column(self.0.id, status);
-                let list = task::column(context, parent, filter)?;
+                let rows = task::column(context, parent, filter)?;
                 let page = PageArguments { first, ..PageArguments::default() };
                 let tasks = match self.0.deleted_at {
-                    Some(_) => Connection::hidden(list),
-                    None => Connection::load(context, list, page).await?,
+                    Some(_) => Connection::hidden(rows),
+                    None => Connection::load(context, rows, page).await?,
                 };
                 Ok(BoardColumn { status: status.into(), tasks })
             }
@@ -138,8 +139,14 @@ impl Project {
     }
 
     /// Counts over all tasks of the project, from a replica. Null where the project is deleted.
-    fn report(&self) -> Option<Report> {
-        self.0.deleted_at.is_none().then(|| Report::of(Subject::Project(self.0.id)))
+    fn report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How old the data may be at most, in milliseconds; a staler replica is passed over.")]
+        max_staleness_ms: Option<i32>,
+    ) -> Option<Result<Report, Error>> {
+        let subject = self.0.deleted_at.is_none().then_some(Subject::Project(self.0.id))?;
+        Some(Report::of(context, subject, max_staleness_ms))
     }
 }
 

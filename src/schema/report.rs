@@ -1,47 +1,56 @@
 //! Reports over the tasks of a project or a workspace.
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
+use chrono::{Duration, Months, Utc};
+use futures_util::future::try_join_all;
 use sea_orm::Iterable;
-use uuid::Uuid;
 
+use super::project::Project;
 use super::scalar::DateTime;
-use super::session::Session;
+use super::session::{ReportSource, Session};
 use super::task::{TaskPriority, TaskStatus};
+use super::user::User;
+use crate::batch::Key;
+use crate::clock;
 use crate::entities::task::{Priority, Status};
 use crate::error::Error;
-use crate::reports::task::{Cell, Tally, TallyOfProject, TallyOfWorkspace};
-
-/// Over which tasks.
-#[derive(Clone, Copy, Debug)]
-pub enum Subject {
-    /// Those of one project.
-    Project(Uuid),
-    /// Those of every live project of a workspace.
-    Workspace(Uuid),
-}
+use crate::loaders::project::ProjectById;
+use crate::loaders::user::UserById;
+use crate::reports::Subject;
+use crate::reports::assignee::{Load, LoadByAssignee};
+use crate::reports::duration::{CycleTime, Statistics};
+use crate::reports::overdue::{BUCKETS, Overdue};
+use crate::reports::project::{self, LoadByProject};
+use crate::reports::task::{Cell, Tally};
+use crate::reports::throughput::{Range, Throughput};
 
 /// A report, computed as its fields are selected.
 #[derive(Clone, Copy, Debug)]
-pub struct Report(Subject);
+pub struct Report {
+    subject: Subject,
+    source: ReportSource,
+}
 
 impl Report {
-    /// The report over a subject that the caller may see.
-    #[must_use]
-    pub fn of(subject: Subject) -> Self {
-        Self(subject)
+    /// The report over a subject that the caller may see, from data of this age at most.
+    ///
+    /// # Errors
+    /// `BadUserInput` where the age is negative.
+    pub fn of(context: &Context<'_>, subject: Subject, max_staleness_ms: Option<i32>) -> Result<Self, Error> {
+        let max_staleness = max_staleness_ms.map(u64::try_from).transpose();
+        let max_staleness = max_staleness
+            .map_err(|_| Error::BadUserInput("maxStalenessMs must not be negative.".to_owned()))?
+            .map(std::time::Duration::from_millis);
+        Ok(Self { subject, source: Session::of(context).report_source(max_staleness) })
     }
 
-    async fn tally(self, context: &Context<'_>) -> Result<Tally, Error> {
-        let session = Session::of(context);
-        match self.0 {
-            Subject::Project(id) => session.load_report(TallyOfProject(id)).await,
-            Subject::Workspace(id) => session.load_report(TallyOfWorkspace(id)).await,
-        }
+    async fn load<K: Key>(self, context: &Context<'_>, key: K) -> Result<K::Value, Error> {
+        Session::of(context).load_report(self.source, key).await
     }
 }
 
 /// Adds up one figure of the cells that match.
-fn sum(tally: &Tally, matches: impl Fn(&Cell) -> bool, figure: impl Fn(&Cell) -> i64) -> i32 {
+fn sum(tally: &[Cell], matches: impl Fn(&Cell) -> bool, figure: impl Fn(&Cell) -> i64) -> i32 {
     let sum: i64 = tally.iter().filter(|cell| matches(cell)).map(figure).sum();
     i32::try_from(sum).unwrap_or(i32::MAX)
 }
@@ -56,7 +65,7 @@ fn is_open(cell: &Cell) -> bool {
 impl Report {
     /// Which server answered, and how new its data is.
     fn freshness(&self, context: &Context<'_>) -> Freshness {
-        let reports = Session::of(context).reports();
+        let reports = Session::of(context).reports(self.source);
         Freshness {
             source: reports.source.into(),
             replica: reports.replica.clone(),
@@ -68,7 +77,7 @@ impl Report {
 
     /// The tasks altogether.
     async fn totals(&self, context: &Context<'_>) -> Result<ReportTotals, Error> {
-        let tally = self.tally(context).await?;
+        let tally = self.load(context, Tally(self.subject)).await?;
         Ok(ReportTotals {
             total: sum(&tally, |_| true, |cell| cell.count),
             open: sum(&tally, is_open, |cell| cell.count),
@@ -80,7 +89,7 @@ impl Report {
 
     /// One row for each status, also where it has no tasks.
     async fn by_status(&self, context: &Context<'_>) -> Result<Vec<StatusCount>, Error> {
-        let tally = self.tally(context).await?;
+        let tally = self.load(context, Tally(self.subject)).await?;
         let row = |status| StatusCount {
             status: TaskStatus::from(status),
             count: sum(&tally, |cell| cell.status == status, |cell| cell.count),
@@ -90,7 +99,7 @@ impl Report {
 
     /// One row for each priority, also where it has no tasks.
     async fn by_priority(&self, context: &Context<'_>) -> Result<Vec<PriorityCount>, Error> {
-        let tally = self.tally(context).await?;
+        let tally = self.load(context, Tally(self.subject)).await?;
         let row = |priority| PriorityCount {
             priority: TaskPriority::from(priority),
             count: sum(&tally, |cell| cell.priority == priority, |cell| cell.count),
@@ -99,6 +108,164 @@ impl Report {
         };
         Ok(Priority::iter().map(row).collect())
     }
+
+    /// One row for each assignee, busiest first (most open tasks), and behind them one for the tasks that nobody is
+    /// assigned to, where there are any.
+    async fn by_assignee(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many assignees at most, 1 to 100.", default = 25)] first: i32,
+    ) -> Result<Vec<AssigneeCount>, Error> {
+        let first = top(first)?;
+        let loads = self.load(context, LoadByAssignee(self.subject)).await?;
+        let mut loads = loads.to_vec();
+        loads.sort_unstable_by_key(|load| (load.assignee_id.is_none(), -load.open, -load.count, load.assignee_id));
+        let (somebody, nobody): (Vec<Load>, Vec<Load>) = loads.into_iter().partition(|load| load.assignee_id.is_some());
+        let shown = somebody.into_iter().take(first).chain(nobody);
+        let rows = shown.map(async |load| {
+            let assignee = match load.assignee_id {
+                Some(id) => Session::of(context).load(UserById(id)).await?.map(User),
+                None => None,
+            };
+            Ok::<_, Error>(AssigneeCount {
+                assignee,
+                count: int(load.count),
+                open: int(load.open),
+                completed: int(load.count - load.open),
+                overdue: int(load.overdue),
+            })
+        });
+        try_join_all(rows).await
+    }
+
+    /// One row for each live project, busiest first (most open tasks), also where it has no tasks; one row for a
+    /// project's own report.
+    async fn by_project(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many projects at most, 1 to 100.", default = 25)] first: i32,
+    ) -> Result<Vec<ProjectCount>, Error> {
+        let first = top(first)?;
+        let mut loads = match self.subject {
+            Subject::Workspace(id) => self.load(context, LoadByProject(id)).await?.to_vec(),
+            Subject::Project(project_id) => {
+                let tally = self.load(context, Tally(self.subject)).await?;
+                let total = |figure: fn(&Cell) -> i64| tally.iter().map(figure).sum();
+                let open = tally.iter().filter(|cell| is_open(cell)).map(|cell| cell.count).sum();
+                let (count, overdue) = (total(|cell| cell.count), total(|cell| cell.overdue));
+                vec![project::Load { project_id, count, open, overdue }]
+            }
+        };
+        loads.sort_unstable_by_key(|load| (-load.open, -load.count, load.project_id));
+        let rows = loads.into_iter().take(first).map(async |load| {
+            // A project that was deleted since is left out.
+            let project = Session::of(context).load(ProjectById(load.project_id)).await?;
+            Ok::<_, Error>(project.map(|project| ProjectCount {
+                project: Project(project),
+                count: int(load.count),
+                open: int(load.open),
+                completed: int(load.count - load.open),
+                overdue: int(load.overdue),
+            }))
+        });
+        Ok(try_join_all(rows).await?.into_iter().flatten().collect())
+    }
+
+    /// How late the overdue tasks are, in days; a day that has begun counts. In the buckets 1-3, 4-7, 8-14, 15-30, 31
+    /// and more.
+    async fn overdue(&self, context: &Context<'_>) -> Result<Vec<OverdueBucket>, Error> {
+        let counts = self.load(context, Overdue(self.subject)).await?;
+        let bucket = |((min_days, max_days), count)| OverdueBucket { min_days, max_days, count: int(count) };
+        Ok(BUCKETS.into_iter().zip(counts).map(bucket).collect())
+    }
+
+    /// Tasks made and completed in each interval, in order, also where there were none. Whole intervals: the first one
+    /// holds `from`, the last one what comes just before `to`.
+    async fn throughput(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How long an interval is.", default_with = "Interval::Week")] interval: Interval,
+        #[graphql(desc = "The first instant; so that there are twelve intervals where nothing is said.")] from: Option<
+            DateTime,
+        >,
+        #[graphql(desc = "The instant after the last; now where nothing is said.")] to: Option<DateTime>,
+        #[graphql(
+            desc = "Where days begin: a name of the IANA time zone database.",
+            default_with = "\"UTC\".to_owned()"
+        )]
+        time_zone: String,
+    ) -> Result<Vec<ThroughputPoint>, Error> {
+        let range = range(interval, from, to, time_zone)?;
+        let points = self.load(context, Throughput { subject: self.subject, range }).await?;
+        let point = |point: &crate::reports::throughput::Point| ThroughputPoint {
+            start: point.start.into(),
+            created: int(point.created),
+            completed: int(point.completed),
+        };
+        Ok(points.iter().map(point).collect())
+    }
+
+    /// From creation to completion, over tasks that were completed in the range.
+    async fn cycle_time(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The first instant of completion; any where nothing is said.")] from: Option<DateTime>,
+        #[graphql(desc = "The instant after the last; any where nothing is said.")] to: Option<DateTime>,
+    ) -> Result<DurationStats, Error> {
+        let (from, to) = (from.map(|instant| instant.0), to.map(|instant| instant.0));
+        if let (Some(from), Some(to)) = (from, to) {
+            check_order(from, to)?;
+        }
+        let key = CycleTime { subject: self.subject, from, to };
+        let Statistics { samples, percentiles, mean } = self.load(context, key).await?;
+        let [p50, p90, p95] = percentiles.map_or([None; 3], |percentiles| percentiles.map(Some));
+        Ok(DurationStats { samples: int(samples), p50, p90, p95, mean })
+    }
+}
+
+fn int(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// How many rows of a ranking.
+fn top(first: i32) -> Result<usize, Error> {
+    match usize::try_from(first) {
+        Ok(first @ 1..=100) => Ok(first),
+        _ => Err(Error::BadUserInput("first must be 1 to 100.".to_owned())),
+    }
+}
+
+/// Intervals in one answer at most.
+const MAX_INTERVALS: i64 = 400;
+/// Intervals where no range is asked for.
+const DEFAULT_INTERVALS: u32 = 12;
+
+fn check_order(from: chrono::DateTime<Utc>, to: chrono::DateTime<Utc>) -> Result<(), Error> {
+    if from < to { Ok(()) } else { Err(Error::BadUserInput("from must be before to.".to_owned())) }
+}
+
+fn range(interval: Interval, from: Option<DateTime>, to: Option<DateTime>, time_zone: String) -> Result<Range, Error> {
+    let days = match interval {
+        Interval::Day => 1,
+        Interval::Week => 7,
+        Interval::Month => 30,
+    };
+    let to = to.map_or_else(clock::now, |instant| instant.0);
+    let before = DEFAULT_INTERVALS - 1;
+    let default = match interval {
+        Interval::Month => to.checked_sub_months(Months::new(before)),
+        Interval::Day | Interval::Week => to.checked_sub_signed(Duration::days(days * i64::from(before))),
+    };
+    let from = from.map_or(default.unwrap_or(to), |instant| instant.0);
+    check_order(from, to)?;
+    if (to - from).num_days() / days > MAX_INTERVALS {
+        return Err(Error::BadUserInput(format!("The range holds more than {MAX_INTERVALS} intervals.")));
+    }
+    if time_zone.parse::<chrono_tz::Tz>().is_err() {
+        let message = "timeZone must be a name of the IANA time zone database, as in Europe/Berlin.";
+        return Err(Error::BadUserInput(message.to_owned()));
+    }
+    Ok(Range { interval: interval.into(), from, to, time_zone })
 }
 
 /// Which kind of server answered.
@@ -161,4 +328,83 @@ pub struct PriorityCount {
     open: i32,
     /// Those that were due in the past and are not completed.
     overdue: i32,
+}
+
+/// Tasks of one assignee.
+#[derive(Clone, SimpleObject)]
+pub struct AssigneeCount {
+    /// Who; null for the tasks that nobody is assigned to.
+    assignee: Option<User>,
+    /// How many tasks there are.
+    count: i32,
+    /// Those that are not completed.
+    open: i32,
+    /// Those that are.
+    completed: i32,
+    /// Those that were due in the past and are not completed.
+    overdue: i32,
+}
+
+/// Tasks of one project.
+#[derive(Clone, SimpleObject)]
+pub struct ProjectCount {
+    /// Which.
+    project: Project,
+    /// How many tasks there are.
+    count: i32,
+    /// Those that are not completed.
+    open: i32,
+    /// Those that are.
+    completed: i32,
+    /// Those that were due in the past and are not completed.
+    overdue: i32,
+}
+
+/// Overdue tasks that are about equally late.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub struct OverdueBucket {
+    /// At least so many days late; a day that has begun counts.
+    min_days: i32,
+    /// At most so many; null where there is no bound.
+    max_days: Option<i32>,
+    /// How many tasks there are.
+    count: i32,
+}
+
+/// How long an interval of a calendar is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::reports::throughput::Interval")]
+pub enum Interval {
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Monday.
+    Week,
+    /// From the first to the first.
+    Month,
+}
+
+/// What happened in an interval.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub struct ThroughputPoint {
+    /// The interval's first instant.
+    start: DateTime,
+    /// How many tasks were made.
+    created: i32,
+    /// How many tasks were completed.
+    completed: i32,
+}
+
+/// How long tasks took, in seconds; null where there is no sample.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub struct DurationStats {
+    /// How many tasks there are.
+    samples: i32,
+    /// The median: half of the tasks took no longer.
+    p50: Option<f64>,
+    /// Nine of ten tasks took no longer.
+    p90: Option<f64>,
+    /// Nineteen of twenty tasks took no longer.
+    p95: Option<f64>,
+    /// The average.
+    mean: Option<f64>,
 }

@@ -57,6 +57,27 @@ impl ScalarType for Cursor {
     }
 }
 
+/// A UUID, where a client's schema names that scalar; ids are of type `ID`.
+#[derive(Clone, Copy, Debug)]
+pub struct UuidText(pub Uuid);
+
+/// A UUID, as in `01a0345f-12ad-7541-8788-f04851249340`: the form of every id.
+#[Scalar(name = "UUID", specified_by_url = "https://tools.ietf.org/html/rfc4122")]
+impl ScalarType for UuidText {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => {
+                Uuid::try_parse(text).map(Self).map_err(|_| InputValueError::custom("must be a UUID"))
+            }
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
 /// A consistency token as the client gets it.
 #[derive(Clone, Debug)]
 pub struct ConsistencyToken(pub String);

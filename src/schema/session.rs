@@ -1,6 +1,7 @@
 //! What the resolvers of one request may reach: the caller, the loaders, the writer.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_graphql::Context;
 use uuid::Uuid;
@@ -17,16 +18,30 @@ pub struct Session {
     loaded: Mutex<Loaded>,
 }
 
+/// Where a report comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportSource {
+    /// The server that the route chose.
+    Usual,
+    /// The primary, because the replica's data is too old for this report.
+    Newest,
+}
+
 /// The loaders of rows and of reports; made anew after each write, because they remember what they have read.
 struct Loaded {
     rows: Arc<Batches>,
     reports: Arc<Batches>,
+    newest_reports: Arc<Batches>,
 }
 
 impl Loaded {
     fn new(viewer: Uuid, route: &Route, gate: &Gate) -> Self {
         let batches = |reader| Arc::new(Batches::new(gate.clone(), Scope { reader, viewer }));
-        Self { rows: batches(route.rows.clone()), reports: batches(route.reports.reader.clone()) }
+        Self {
+            rows: batches(route.rows.clone()),
+            reports: batches(route.reports.reader.clone()),
+            newest_reports: batches(route.newest_reports.reader.clone()),
+        }
     }
 }
 
@@ -53,9 +68,21 @@ impl Session {
         self.viewer.ok_or(Error::Unauthenticated)
     }
 
-    /// The server that answers this request's reports.
-    pub fn reports(&self) -> &Reports {
-        &self.route.reports
+    /// The source of a report whose data may be this old at most; of any age that the server's settings allow, where
+    /// nothing is said.
+    #[must_use]
+    pub fn report_source(&self, max_staleness: Option<Duration>) -> ReportSource {
+        let is_too_old = |limit| self.route.reports.replica.is_some() && self.route.reports.freshness.lag() > limit;
+        if max_staleness.is_some_and(is_too_old) { ReportSource::Newest } else { ReportSource::Usual }
+    }
+
+    /// The server that answers reports from a source.
+    #[must_use]
+    pub fn reports(&self, source: ReportSource) -> &Reports {
+        match source {
+            ReportSource::Usual => &self.route.reports,
+            ReportSource::Newest => &self.route.newest_reports,
+        }
     }
 
     /// Loads rows.
@@ -72,9 +99,12 @@ impl Session {
     ///
     /// # Errors
     /// There is no caller, or the batch failed.
-    pub async fn load_report<K: Key>(&self, key: K) -> Result<K::Value, Error> {
+    pub async fn load_report<K: Key>(&self, source: ReportSource, key: K) -> Result<K::Value, Error> {
         self.viewer()?;
-        let batches = Arc::clone(&self.loaded().reports);
+        let batches = match source {
+            ReportSource::Usual => Arc::clone(&self.loaded().reports),
+            ReportSource::Newest => Arc::clone(&self.loaded().newest_reports),
+        };
         batches.load(key).await
     }
 

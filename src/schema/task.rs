@@ -157,11 +157,11 @@ impl Task {
                 allowed(context, project.workspace_id, deleted).await?
             }
         };
-        let list = comment::list(self.0.card.id, order_by, deleted);
+        let rows = comment::list(self.0.card.id, order_by, deleted);
         if self.is_deleted() {
-            return Ok(Connection::hidden(list));
+            return Ok(Connection::hidden(rows));
         }
-        Connection::load(context, list, page).await
+        Connection::load(context, rows, page).await
     }
 }
 

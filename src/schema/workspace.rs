@@ -10,7 +10,7 @@ use super::member::{Member, MemberFilter, Role};
 use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed, page_cost};
 use super::payload::{Outcome, UserError, refused, write};
 use super::project::{self, Project, ProjectFilter, ProjectOrder};
-use super::report::{Report, Subject};
+use super::report::Report;
 use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder};
@@ -23,6 +23,7 @@ use crate::loaders::page::PageKey;
 use crate::loaders::project::ProjectsOfWorkspace;
 use crate::loaders::task::{Parent, TaskPage};
 use crate::loaders::workspace::{WorkspaceById, WorkspaceBySlug, WorkspacesOfUser};
+use crate::reports::Subject;
 
 /// A tenant: everything else lives in exactly one workspace.
 #[derive(Clone)]
@@ -88,8 +89,8 @@ impl Workspace {
     ) -> Result<Connection<Member, MembersOfWorkspace>, Error> {
         let page = PageArguments { first, after, last, before };
         let roles = filter.and_then(MemberFilter::roles);
-        let list = MembersOfWorkspace { workspace_id: self.0.id, roles, page: WHOLE };
-        self.connection(context, list, page).await
+        let rows = MembersOfWorkspace { workspace_id: self.0.id, roles, page: WHOLE };
+        self.connection(context, rows, page).await
     }
 
     /// The projects, oldest first unless ordered otherwise.
@@ -130,8 +131,14 @@ impl Workspace {
     }
 
     /// Counts over all tasks of the workspace, from a replica. Null where the workspace is deleted.
-    fn report(&self) -> Option<Report> {
-        self.0.deleted_at.is_none().then(|| Report::of(Subject::Workspace(self.0.id)))
+    fn report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How old the data may be at most, in milliseconds; a staler replica is passed over.")]
+        max_staleness_ms: Option<i32>,
+    ) -> Option<Result<Report, Error>> {
+        let subject = self.0.deleted_at.is_none().then_some(Subject::Workspace(self.0.id))?;
+        Some(Report::of(context, subject, max_staleness_ms))
     }
 }
 

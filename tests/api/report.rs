@@ -77,3 +77,183 @@ async fn a_report_over_nothing_is_all_zeros() {
     assert_eq!(report["totals"], json!({ "total": 0, "open": 0, "completed": 0, "overdue": 0, "unassigned": 0 }));
     assert_eq!(report["byStatus"].as_array().unwrap().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rankings_are_by_open_tasks_and_the_unassigned_come_last() {
+    let world = World::new().await;
+    let (ada, grace) = (world.user("ada").await, world.user("grace").await);
+    let home = world.workspace("home", ada).await;
+    let (busy, idle) = (world.project(home, "Busy").await, world.project(home, "Idle").await);
+    let task = async |project, status, assignee| {
+        world
+            .task_with(project, "A task", |task| {
+                task.status = Set(status);
+                task.assignee_id = Set(assignee);
+            })
+            .await
+    };
+    for _ in 0..3 {
+        task(busy, Status::Todo, None).await;
+        task(busy, Status::Completed, Some(ada)).await;
+    }
+    task(busy, Status::Todo, Some(ada)).await;
+    task(busy, Status::InReview, Some(grace)).await;
+    task(busy, Status::Todo, Some(grace)).await;
+    world.replicated().await;
+    let rows = "byAssignee { assignee { name } count open completed overdue } \
+                byProject { project { name } count open completed overdue }";
+    let document = format!(
+        "query($id: ID!) {{ workspaceBySlug(slug: \"home\") {{ report {{ {rows} top: byAssignee(first: 1) {{ count }} }} }} \
+         project(id: $id) {{ report {{ {rows} }} }} }}"
+    );
+    let answer = world.ask(ada, &document, json!({ "id": idle })).await;
+    let row = |key: &str, name: Option<&str>, counts: [i32; 3]| {
+        let [count, open, completed] = counts;
+        let who = name.map(|name| json!({ "name": name }));
+        json!({ key: who, "count": count, "open": open, "completed": completed, "overdue": 0 })
+    };
+    let workspace = &answer.data()["workspaceBySlug"]["report"];
+    assert_eq!(
+        workspace["byAssignee"],
+        json!([
+            row("assignee", Some("grace"), [2, 2, 0]),
+            row("assignee", Some("ada"), [4, 1, 3]),
+            row("assignee", None, [3, 3, 0]),
+        ])
+    );
+    assert_eq!(workspace["top"], json!([{ "count": 2 }, { "count": 3 }]));
+    let projects = json!([row("project", Some("Busy"), [9, 6, 3]), row("project", Some("Idle"), [0, 0, 0])]);
+    assert_eq!(workspace["byProject"], projects);
+    let project = &answer.data()["project"]["report"];
+    assert_eq!(*project, json!({ "byAssignee": [], "byProject": [row("project", Some("Idle"), [0, 0, 0])] }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_of_delay_that_has_begun_counts() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let atlas = world.project(world.workspace("home", ada).await, "Atlas").await;
+    for hours in [-1, 1, 71, 73, 167, 169, 335, 337, 719, 721] {
+        let due = clock::now() - Duration::hours(hours);
+        world.task_with(atlas, "Late", |task| task.due_date = Set(Some(due))).await;
+    }
+    world.replicated().await;
+    let document = "query($id: ID!) { project(id: $id) { report { overdue { minDays maxDays count } } } }";
+    let answer = world.ask(ada, document, json!({ "id": atlas })).await;
+    let bucket = |min: i32, max: Option<i32>, count: i32| json!({ "minDays": min, "maxDays": max, "count": count });
+    assert_eq!(
+        answer.data()["project"]["report"]["overdue"],
+        json!([
+            bucket(1, Some(3), 2),
+            bucket(4, Some(7), 2),
+            bucket(8, Some(14), 2),
+            bucket(15, Some(30), 2),
+            bucket(31, None, 1),
+        ])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_begin_at_midnight_of_the_time_zone_also_when_the_clocks_change() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    let atlas = world.project(home, "Atlas").await;
+    // Berlin's 29 March 2026 has 23 hours: from 23:00 to 22:00 in UTC.
+    let instants = ["2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"];
+    for instant in instants {
+        let instant = instant.parse().unwrap();
+        world
+            .task_with(atlas, "A task", |task| {
+                task.created_at = Set(instant);
+                task.completed_at = Set(Some(instant + Duration::hours(24)));
+                task.status = Set(Status::Completed);
+            })
+            .await;
+    }
+    world.replicated().await;
+    let document = "query($id: ID!, $zone: String!) { project(id: $id) { report { throughput(interval: DAY, \
+        from: \"2026-03-28T12:00:00Z\", to: \"2026-03-31T12:00:00Z\", timeZone: $zone) { start created completed } \
+        cycleTime(from: \"2026-03-29T23:00:00Z\") { samples p50 mean } } } }";
+    let ask = async |zone: &str| {
+        let answer = world.ask(ada, document, json!({ "id": atlas, "zone": zone })).await;
+        answer.data()["project"]["report"].clone()
+    };
+    let point = |start: &str, created: i32, completed: i32| json!({ "start": format!("{start}.000000Z"), "created": created, "completed": completed });
+    let berlin = ask("Europe/Berlin").await;
+    assert_eq!(
+        berlin["throughput"],
+        json!([
+            point("2026-03-27T23:00:00", 1, 0),
+            point("2026-03-28T23:00:00", 2, 0),
+            point("2026-03-29T22:00:00", 1, 3),
+            point("2026-03-30T22:00:00", 0, 1),
+        ])
+    );
+    assert_eq!(berlin["cycleTime"], json!({ "samples": 3, "p50": 86_400.0, "mean": 86_400.0 }));
+    let utc = ask("UTC").await;
+    let created: Vec<_> = utc["throughput"].as_array().unwrap().iter().map(|point| &point["created"]).collect();
+    assert_eq!(created, [2, 2, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_range_a_wrong_time_zone_and_a_negative_age_are_bad_input() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    let wrong = [
+        ("", "throughput(timeZone: \"Mars/Olympus\") { start }"),
+        ("", "throughput(timeZone: \"'; DROP TABLE tasks; --\") { start }"),
+        ("", "throughput(from: \"2026-01-02T00:00:00Z\", to: \"2026-01-01T00:00:00Z\") { start }"),
+        ("", "throughput(interval: DAY, from: \"1900-01-02T00:00:00Z\") { start }"),
+        ("", "cycleTime(from: \"2026-01-01T00:00:00Z\", to: \"2026-01-01T00:00:00Z\") { samples }"),
+        ("", "byAssignee(first: 0) { count }"),
+        ("", "byProject(first: 101) { count }"),
+        ("(maxStalenessMs: -1)", "totals { total }"),
+    ];
+    for (arguments, field) in wrong {
+        let document = format!("{{ workspaceBySlug(slug: \"home\") {{ slug report{arguments} {{ {field} }} }} }}");
+        let answer = world.ask(ada, &document, json!({})).await;
+        assert_eq!(answer.codes(), ["BAD_USER_INPUT"], "{field}");
+        assert_eq!(answer.body["data"]["workspaceBySlug"], json!({ "slug": "home", "report": null }), "{field}");
+        assert_eq!(answer.statements(), ["workspace_by_slug"], "{field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_must_be_newer_than_the_replica_comes_from_the_primary_and_says_so() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    let document = "{ workspaceBySlug(slug: \"home\") { \
+        any: report { freshness { source fellBack } totals { total } } \
+        newest: report(maxStalenessMs: 0) { freshness { source fellBack } totals { total } } } }";
+    let answer = world.ask(ada, document, json!({})).await;
+    let workspace = &answer.data()["workspaceBySlug"];
+    assert_eq!(workspace["any"]["freshness"], json!({ "source": "REPLICA", "fellBack": false }));
+    assert_eq!(workspace["newest"]["freshness"], json!({ "source": "PRIMARY", "fellBack": true }));
+    assert_eq!(answer.statements_on("replica"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_selected_parts_of_a_report_are_computed() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    let parts = [
+        ("totals { total } byStatus { count } byPriority { count }", "tally_of_workspace"),
+        ("byAssignee { count }", "assignees_of_workspace"),
+        ("byProject { count }", "projects_of_report"),
+        ("overdue { count }", "overdue_of_workspace"),
+        ("throughput { created }", "throughput_of_workspace"),
+        ("cycleTime { samples }", "cycle_time_of_workspace"),
+    ];
+    for (part, statement) in parts {
+        let document = format!("{{ workspaceBySlug(slug: \"home\") {{ report {{ {part} }} }} }}");
+        let answer = world.ask(ada, &document, json!({})).await;
+        answer.data();
+        let mut names = [statement, "workspace_by_slug"];
+        names.sort_unstable();
+        assert_eq!(answer.statements(), names, "{part}");
+    }
+}

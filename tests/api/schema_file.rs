@@ -34,13 +34,15 @@ async fn every_type_field_argument_and_value_has_a_description() {
         }
         look(name.clone(), &kind);
         for list in ["inputFields", "enumValues"] {
-            items(&kind, list).iter().for_each(|item| look(format!("{name}.{}", item["name"]), item));
+            for item in items(&kind, list) {
+                look(format!("{name}.{}", item["name"]), &item);
+            }
         }
         for field in items(&kind, "fields") {
             look(format!("{name}.{}", field["name"]), &field);
-            items(&field, "args")
-                .iter()
-                .for_each(|arg| look(format!("{name}.{}({})", field["name"], arg["name"]), arg));
+            for arg in items(&field, "args") {
+                look(format!("{name}.{}({})", field["name"], arg["name"]), &arg);
+            }
         }
     }
     assert!(seen > 200, "only {seen} things seen");

@@ -51,7 +51,7 @@ impl Command for UpdateMany {
 
     async fn run(&self, transaction: &Transaction) -> Result<Vec<Row>, Failure<Vec<Row>>> {
         let rows = transaction.rows(self.statement()).await?;
-        let faults = rows.iter().map(|row| self.fault(row)).collect::<Result<Vec<_>, _>>()?;
+        let faults = rows.iter().map(fault).collect::<Result<Vec<_>, _>>()?;
         let faults: Vec<UserError> = faults.into_iter().flatten().collect();
         if !faults.is_empty() {
             return Err(Failure::refused(faults));
@@ -97,24 +97,24 @@ impl UpdateMany {
         );
         NamedStatement::new(Self::NAME, sql, bound.into_values()).keys(self.ids.len())
     }
+}
 
-    /// What is wrong with one of the tasks.
-    fn fault(&self, row: &QueryResult) -> Result<Option<UserError>, Error> {
-        let place = row.try_get_by_index::<i64>(0)? - 1;
-        let at_place = |code, message: String| {
-            let mut error = UserError::of("ids", code, message);
-            error.field.push(place.to_string());
-            Some(error)
-        };
-        Ok(if !row.try_get_by_index::<bool>(1)? {
-            at_place(UserErrorCode::NotFound, "There is no such task.".to_owned())
-        } else if !row.try_get_by_index::<bool>(2)? {
-            at_place(UserErrorCode::Forbidden, Action::WriteTasks.refusal())
-        } else if !row.try_get_by_index::<bool>(3)? {
-            let message = "The workspace of this task has no member with the id assigneeId.";
-            at_place(UserErrorCode::NotFound, message.to_owned())
-        } else {
-            None
-        })
-    }
+/// What is wrong with one of the tasks.
+fn fault(row: &QueryResult) -> Result<Option<UserError>, Error> {
+    let place = row.try_get_by_index::<i64>(0)? - 1;
+    let at_place = |code, message: String| {
+        let mut error = UserError::of("ids", code, message);
+        error.field.push(place.to_string());
+        Some(error)
+    };
+    Ok(if !row.try_get_by_index::<bool>(1)? {
+        at_place(UserErrorCode::NotFound, "There is no such task.".to_owned())
+    } else if !row.try_get_by_index::<bool>(2)? {
+        at_place(UserErrorCode::Forbidden, Action::WriteTasks.refusal())
+    } else if !row.try_get_by_index::<bool>(3)? {
+        let message = "The workspace of this task has no member with the id assigneeId.";
+        at_place(UserErrorCode::NotFound, message.to_owned())
+    } else {
+        None
+    })
 }

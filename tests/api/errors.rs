@@ -1,0 +1,510 @@
+//! Every code that the server gives, with its status; what no answer tells; what is refused before it costs anything.
+
+use reqwest::StatusCode;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use serde_json::{Value, json};
+use trellis::clock;
+use trellis::database::{Addresses, administration};
+use trellis::entities::member::Role;
+use uuid::Uuid;
+
+use crate::harness::{Answer, World, eventually, new_path, one};
+
+/// Words of statements, of the database and of the source that no answer may hold.
+const INTERNALS: [&str; 23] = [
+    "SELECT",
+    "INSERT",
+    "UPDATE ",
+    "DELETE",
+    "FROM ",
+    "JOIN ",
+    "LATERAL",
+    "deleted_at",
+    "_id",
+    "relation",
+    "constraint",
+    "pg_",
+    "sqlx",
+    "sqlstate",
+    "sea_orm",
+    "SeaORM",
+    "ostgre",
+    "localhost",
+    "pool",
+    ".rs",
+    "/tmp",
+    "/home",
+    "panick",
+];
+/// Tables; a sentence about rights may speak of members.
+const TABLES: [&str; 5] = ["users", "workspaces", "projects", "tasks", "comments"];
+
+/// Sends a document without `X-Debug`, which names statements.
+async fn ask(world: &World, user: Uuid, document: &str, variables: Value) -> Answer {
+    let request = world.http().post(world.url("/graphql")).bearer_auth(world.token(user));
+    Answer::of(request.json(&json!({ "query": document, "variables": variables })).send().await.unwrap()).await
+}
+
+/// The one error of an answer, after checking that it has a code and a request id, and tells nothing of the inside.
+fn error<'a>(answer: &'a Answer, code: &str) -> &'a Value {
+    let errors = answer.body["errors"].as_array().unwrap_or_else(|| panic!("no errors: {}", answer.text));
+    assert_eq!(errors.len(), 1, "{}", answer.text);
+    let extensions = errors[0]["extensions"].as_object().unwrap();
+    let id = answer.headers["x-request-id"].to_str().unwrap();
+    assert_eq!(json!(extensions), json!({ "code": code, "requestId": id }), "{}", answer.text);
+    for word in INTERNALS {
+        assert!(!answer.text.contains(word), "{word}: {}", answer.text);
+    }
+    let message = errors[0]["message"].as_str().unwrap();
+    assert!(!message.is_empty());
+    for table in TABLES {
+        assert!(!message.contains(table), "{table}: {message}");
+    }
+    &errors[0]
+}
+
+/// Checks an answer to a request that was not executed.
+fn assert_refused(answer: &Answer, status: StatusCode, code: &str) {
+    error(answer, code);
+    assert_eq!(answer.status, status, "{}", answer.text);
+    assert_eq!(answer.body.as_object().unwrap().keys().collect::<Vec<_>>(), ["errors"], "{}", answer.text);
+    assert_eq!(answer.headers["content-type"], "application/graphql-response+json");
+}
+
+/// Checks an answer in which one field failed.
+fn assert_failed(answer: &Answer, path: &str, code: &str) {
+    assert_eq!(error(answer, code)["path"], json!([path]), "{}", answer.text);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body["data"][path], Value::Null);
+    assert!(answer.body["data"].is_object(), "{}", answer.text);
+}
+
+async fn ada_of(world: &World) -> Uuid {
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    ada
+}
+
+/// The process lives, and answers.
+async fn assert_alive(world: &World, user: Uuid) {
+    assert_eq!(ask(world, user, "{ viewer { name } }", json!({})).await.data()["viewer"]["name"], "ada");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_caller_a_field_is_null_and_a_bad_token_ends_the_request() {
+    let world = World::new().await;
+    assert_failed(&world.ask_anonymously("{ viewer { name } }").await, "viewer", "UNAUTHENTICATED");
+    let request = world.http().post(world.url("/graphql")).bearer_auth("x").json(&json!({ "query": "{ __typename }" }));
+    let answer = Answer::of(request.send().await.unwrap()).await;
+    assert_refused(&answer, StatusCode::UNAUTHORIZED, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_id_fails_its_field_alone_and_before_any_statement() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let good = clock::new_id().to_string();
+    for id in ["", "7", "null", "%", "ä", &good[1..], &format!("{good}0"), &format!("{good}\0"), &"9".repeat(9_000)] {
+        let answer = ask(&world, ada, "query($id: ID!) { task(id: $id) { id } }", json!({ "id": id })).await;
+        assert_failed(&answer, "task", "BAD_USER_INPUT");
+    }
+    let document = "query($id: ID!) { workspace(id: $id) { id } project(id: $id) { id } comment(id: $id) { id } }";
+    let answer = world.ask(ada, document, json!({ "id": "7" })).await;
+    assert_eq!(answer.codes(), ["BAD_USER_INPUT"; 3]);
+    assert!(answer.statements().is_empty(), "{}", answer.text);
+    let input = json!({ "taskId": "7", "body": "Yes" });
+    let document = "mutation($input: CommentCreateInput!) { commentCreate(input: $input) { comment { id } } }";
+    let answer = world.ask(ada, document, json!({ "input": input })).await;
+    assert_eq!(answer.codes(), ["BAD_USER_INPUT"]);
+    assert!(answer.statements().is_empty(), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_role_does_not_allow_is_forbidden_and_its_siblings_stay() {
+    let world = World::new().await;
+    let (ada, grace) = (world.user("ada").await, world.user("grace").await);
+    let home = world.workspace("home", grace).await;
+    world.member(home, ada, Role::Viewer).await;
+    let document = "query($id: ID!) { viewer { name } workspace(id: $id) { tasks(deleted: INCLUDE) { totalCount } } }";
+    let answer = ask(&world, ada, document, json!({ "id": home })).await;
+    assert_eq!(error(&answer, "FORBIDDEN")["path"], json!(["workspace", "tasks"]));
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body["data"], json!({ "viewer": { "name": "ada" }, "workspace": null }));
+    assert!(ask(&world, grace, document, json!({ "id": home })).await.body.get("errors").is_none());
+}
+
+const UPDATE: &str = "mutation($input: TaskUpdateInput!) { taskUpdate(input: $input) { userErrors { code } } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_date_that_cannot_be_right_is_refused_before_anything_is_executed() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let id = clock::new_id();
+    let dates = [
+        json!("yesterday"),
+        json!(""),
+        json!("2026-02-30T00:00:00Z"),
+        json!("2026-01-31"),
+        json!("2026-01-31T09:30:00"),
+        json!("10000-01-01T00:00:00Z"),
+        json!("+10000-01-01T00:00:00Z"),
+        json!("0000-01-01T00:00:00Z"),
+        json!("-0001-01-01T00:00:00Z"),
+        json!("0001-01-01T00:00:00+01:00"),
+        json!("9999-12-31T23:59:59-01:00"),
+        json!("2026-01-31T09:30:00Z\0"),
+        json!(1_769_851_800),
+        json!(true),
+        json!(["2026-01-31T09:30:00Z"]),
+    ];
+    for date in dates {
+        let answer = ask(&world, ada, UPDATE, json!({ "input": { "id": id, "dueDate": date } })).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "BAD_USER_INPUT");
+    }
+    for date in ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2026-01-31t09:30:00.5+14:00"] {
+        let answer = ask(&world, ada, UPDATE, json!({ "input": { "id": id, "dueDate": date } })).await;
+        assert_eq!(answer.data()["taskUpdate"]["userErrors"][0]["code"], "NOT_FOUND", "{date}");
+    }
+    // A fault in the second of two mutations must not leave the first one written and unanswered.
+    let document = "mutation { workspaceCreate(input: { name: \"X\", slug: \"xx\" }) { userErrors { code } } \
+        taskUpdate(input: { id: \"7\", dueDate: \"yesterday\" }) { userErrors { code } } }";
+    assert_refused(&ask(&world, ada, document, json!({})).await, StatusCode::BAD_REQUEST, "BAD_USER_INPUT");
+    assert_eq!(count(&world, "workspaces").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_of_the_wrong_type_is_bad_input() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let id = world.workspace("home", ada).await;
+    let document = "query($first: Int, $filter: TaskFilter, $id: ID!) { workspaces(first: $first) { totalCount } \
+        workspace(id: $id) { tasks(filter: $filter) { totalCount } } }";
+    // The first ones are found while the request is read; the library leaves the others to the resolvers.
+    for (name, value, status) in [
+        ("first", json!("ten"), StatusCode::BAD_REQUEST),
+        ("first", json!(1.5), StatusCode::BAD_REQUEST),
+        ("first", json!(3_000_000_000_u64), StatusCode::BAD_REQUEST),
+        ("first", json!([1, 2]), StatusCode::BAD_REQUEST),
+        ("first", json!({}), StatusCode::BAD_REQUEST),
+        ("filter", json!({ "status": ["DONE"] }), StatusCode::BAD_REQUEST),
+        ("filter", json!({ "status": [1] }), StatusCode::BAD_REQUEST),
+        ("filter", json!({ "state": [] }), StatusCode::BAD_REQUEST),
+        ("id", json!(null), StatusCode::BAD_REQUEST),
+        ("id", json!({}), StatusCode::BAD_REQUEST),
+        ("id", json!(true), StatusCode::BAD_REQUEST),
+        ("filter", json!("TODO"), StatusCode::OK),
+        ("filter", json!(7), StatusCode::OK),
+    ] {
+        let mut variables = json!({ "id": id });
+        variables[name] = value;
+        let answer = ask(&world, ada, document, variables.clone()).await;
+        assert_eq!(answer.status, status, "{variables}: {}", answer.text);
+        assert_eq!(answer.body.get("data").is_some(), status == StatusCode::OK, "{variables}: {}", answer.text);
+        // Some are found twice, by the rule for arguments and by the cost of the page.
+        let codes = answer.codes();
+        assert!(!codes.is_empty() && codes.iter().all(|code| *code == "BAD_USER_INPUT"), "{}", answer.text);
+    }
+    let answer = ask(&world, ada, document, json!({})).await;
+    assert_refused(&answer, StatusCode::BAD_REQUEST, "BAD_USER_INPUT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_cannot_be_run_are_told_apart() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    for document in
+        ["", " ", "{", "query", "{ viewer { name }", "viewer", "{ viewer { name } } }", "{ a(b: ) }", "\u{0}"]
+    {
+        let answer = ask(&world, ada, document, json!({})).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "GRAPHQL_PARSE_FAILED");
+    }
+    let documents = [
+        "{ nobody }",
+        "{ viewer }",
+        "{ viewer { name { first } } }",
+        "{ task { title } }",
+        "{ task(id: 7, no: 1) { id } }",
+        "{ ...Missing }",
+        "query($a: String) { __typename }",
+        "{ server { version @no } }",
+        "subscription { __typename }",
+        "{ viewer { name: id name } }",
+        "{ a: __typename a: server { version } }",
+        "fragment Unused on Query { __typename } { __typename }",
+        "{ ...Loop } fragment Loop on Query { ...Loop ...Loop }",
+    ];
+    for document in documents {
+        let answer = ask(&world, ada, document, json!({})).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{document}: {}", answer.text);
+        assert!(answer.body.get("data").is_none(), "{document}: {}", answer.text);
+        assert!(!answer.codes().is_empty(), "{document}");
+        assert!(answer.codes().iter().all(|code| *code == "GRAPHQL_VALIDATION_FAILED"), "{document}: {}", answer.text);
+    }
+    let answer = ask(&world, ada, "{ nobody }", json!({})).await;
+    assert_refused(&answer, StatusCode::BAD_REQUEST, "GRAPHQL_VALIDATION_FAILED");
+}
+
+/// `{ workspaces { nodes { projects { … } } } }` with so many levels of fields.
+fn nested(levels: usize) -> String {
+    // Each step is two levels: nodes, and projects or workspace by turns.
+    let mut document = String::from("{ viewer { name } ");
+    let steps = ["workspaces(first: 1) {", "nodes {", "projects(first: 1) {", "nodes {", "workspace {"];
+    let names = steps.into_iter().chain(["projects(first: 1) {", "nodes {", "workspace {"].into_iter().cycle());
+    for step in names.take(levels - 1) {
+        document.push_str(step);
+    }
+    document.push_str("__typename");
+    document.push_str(&"}".repeat(levels));
+    document
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_limit_is_kept_to_the_last_and_named_when_it_is_passed() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let aliases = |count: usize| {
+        let fields: Vec<String> = (0..count).map(|number| format!("a{number}: name")).collect();
+        let fields = fields.join(" ");
+        format!("{{ viewer {{ {fields} }} }}")
+    };
+    let roots = |count: usize| {
+        let fields = "server { version } ".repeat(count);
+        format!("{{ ...Root }} fragment Root on Query {{ {fields} }}")
+    };
+    let selections = |count: usize| format!("{{ viewer {{ {} }} }}", "name ".repeat(count - 1));
+    let bytes = |count: usize| format!("{{ viewer {{ name }} }} #{}", "x".repeat(count - 21));
+    let brackets =
+        |count: usize| format!("{{ viewer {{ name @skip(if: {}{}) }} }}", "[".repeat(count - 3), "]".repeat(count - 3));
+    // 1 + 100 x (1 + 7 x (1 + n)) = 101 + 700 x (1 + n): with 5 names 4,301, with 6 more than 5,000.
+    let complex = |count: usize| {
+        let names: String = "title ".repeat(count);
+        format!("{{ workspaces(first: 100) {{ nodes {{ tasks(first: 7) {{ nodes {{ {names} }} }} }} }} }}")
+    };
+    for (limit, at, beyond) in [
+        ("maxDepth", nested(12), nested(13)),
+        ("maxComplexity", complex(5), complex(6)),
+        ("maxAliases", aliases(30), aliases(31)),
+        ("maxRootFields", roots(10), roots(11)),
+        ("maxDocumentBytes", bytes(32_768), bytes(32_769)),
+        ("2000 are allowed", selections(2_000), selections(2_001)),
+    ] {
+        let answer = ask(&world, ada, &at, json!({})).await;
+        assert!(answer.body.get("errors").is_none(), "{limit}: {}", answer.text);
+        let answer = ask(&world, ada, &beyond, json!({})).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED");
+        assert!(answer.body["errors"][0]["message"].as_str().unwrap().contains(limit), "{}", answer.text);
+    }
+    // A value that nests is wrong for every argument of the schema; one that nests too deep is not looked at.
+    assert_eq!(ask(&world, ada, &brackets(64), json!({})).await.codes(), ["BAD_USER_INPUT"]);
+    assert_refused(&ask(&world, ada, &brackets(65), json!({})).await, StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED");
+    let padded = |bytes: usize| {
+        let body = json!({ "query": "{ viewer { name } }", "extensions": { "padding": "" } }).to_string();
+        body.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - body.len())))
+    };
+    let max = 4 * 32_768;
+    assert_eq!(send(&world, ada, "application/json", padded(max)).await.data()["viewer"]["name"], "ada");
+    let answer = send(&world, ada, "application/json", padded(max + 1)).await;
+    assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nests_without_end_is_refused_and_the_process_lives() {
+    let world = World::with(&["--max-document-bytes", "1048576"]).await;
+    let ada = ada_of(&world).await;
+    let value = |depth: usize| format!("{{ task(id: {}{}) {{ id }} }}", "[".repeat(depth), "]".repeat(depth));
+    let open = |depth: usize| format!("{{ task(id: {}", "{a:".repeat(depth));
+    let fields = |depth: usize| format!("{}{}", "{ viewer ".repeat(depth), "}".repeat(depth));
+    for document in [value(2_000), value(100_000), open(2_000), open(100_000), fields(2_000), fields(50_000)] {
+        assert_refused(&ask(&world, ada, &document, json!({})).await, StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED");
+        assert_alive(&world, ada).await;
+    }
+    // As a variable it is the JSON reader that refuses.
+    for depth in [2_000, 50_000] {
+        let body =
+            format!(r#"{{"query":"{{ __typename }}","variables":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert_refused(&send(&world, ada, "application/json", body).await, StatusCode::BAD_REQUEST, "BAD_USER_INPUT");
+        assert_alive(&world, ada).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fragments_that_multiply_are_refused_before_they_are_expanded() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    // Each fragment spreads the next one twice: 2^levels fields from some 30 bytes a level.
+    let doubling = |kind: &str, start: &str, levels: usize| {
+        let fragments: Vec<String> =
+            (0..levels).map(|level| format!("fragment F{level} on {kind} {{ ...F{0} ...F{0} }} ", level + 1)).collect();
+        let fragments = fragments.join(" ");
+        format!("{start} {fragments} fragment F{levels} on {kind} {{ __typename }}")
+    };
+    for document in [
+        doubling("User", "{ viewer { ...F0 } }", 11),
+        doubling("User", "{ viewer { ...F0 } }", 28),
+        doubling("User", "{ viewer { ...F0 } }", 200),
+        doubling("Query", "{ ...F0 }", 28),
+        doubling("Query", "{ ...F0 }", 200),
+        doubling("User", "query A { __typename } query B { viewer { ...F0 } }", 28),
+    ] {
+        let body = json!({ "query": document, "operationName": document.starts_with("query A").then_some("A") });
+        let answer = send(&world, ada, "application/json", body.to_string()).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED");
+    }
+    assert_alive(&world, ada).await;
+}
+
+/// Locks a table until the transaction ends.
+async fn lock(world: &World, table: &str) -> DatabaseTransaction {
+    let transaction = world.sql.begin().await.unwrap();
+    transaction.execute_unprepared(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    transaction
+}
+
+/// A connection beside the one that holds a lock.
+async fn beside(world: &World) -> DatabaseConnection {
+    administration::connect(&world.addresses.primary).await.unwrap()
+}
+
+/// The server's session that waits for a lock.
+async fn waiting(connection: &DatabaseConnection) -> i32 {
+    eventually("the server waits for the lock", || async {
+        let sql = "SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE datname = current_database() \
+            AND application_name = 'trellis primary' AND wait_event_type = 'Lock'";
+        let pid: i32 = one(connection, sql).await.try_get_by_index(0).unwrap();
+        if pid == 0 { Err("it does not yet") } else { Ok(pid) }
+    })
+    .await
+}
+
+const TASK: &str = "query($id: ID!) { viewer { name } task(id: $id) { id } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_takes_too_long_fails_its_field_with_timeout() {
+    let world = World::with(&["--statement-timeout-ms", "500"]).await;
+    let ada = ada_of(&world).await;
+    let lock = lock(&world, "tasks").await;
+    let answer = ask(&world, ada, TASK, json!({ "id": clock::new_id() })).await;
+    assert_failed(&answer, "task", "TIMEOUT");
+    assert_eq!(answer.body["data"]["viewer"]["name"], "ada");
+    lock.rollback().await.unwrap();
+    assert!(ask(&world, ada, TASK, json!({ "id": clock::new_id() })).await.body.get("errors").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_too_long_is_given_up_and_may_be_tried_again() {
+    let world = World::with(&["--request-timeout-ms", "100"]).await;
+    let ada = ada_of(&world).await;
+    let lock = lock(&world, "tasks").await;
+    let answer = ask(&world, ada, TASK, json!({ "id": clock::new_id() })).await;
+    assert_refused(&answer, StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT");
+    assert_eq!(answer.headers["retry-after"], "1");
+    lock.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_finds_every_connection_busy_is_told_that_the_server_is_overloaded() {
+    let world = World::with(&["--primary-connections", "1", "--acquire-timeout-ms", "400"]).await;
+    let ada = ada_of(&world).await;
+    let lock = lock(&world, "tasks").await;
+    let document = "query($id: ID!) { task(id: $id) { id } }";
+    let beside = beside(&world).await;
+    // The one that waits for the lock gives up after a second; the other one must have given up before.
+    let first = ask(&world, ada, document, json!({ "id": clock::new_id() }));
+    let second = async {
+        waiting(&beside).await;
+        let answer = ask(&world, ada, "{ viewer { name } }", json!({})).await;
+        lock.rollback().await.unwrap();
+        answer
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_failed(&second, "viewer", "OVERLOADED");
+    assert_eq!(*first.data(), json!({ "task": null }), "the one that had the connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_ends_under_a_statement_is_unavailable_and_the_next_request_gets_another() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let lock = lock(&world, "tasks").await;
+    let document = "query($id: ID!) { task(id: $id) { id } }";
+    let request = ask(&world, ada, document, json!({ "id": clock::new_id() }));
+    let end = async {
+        let beside = beside(&world).await;
+        let pid = waiting(&beside).await;
+        one(&beside, &format!("SELECT pg_terminate_backend({pid})")).await;
+    };
+    let (answer, ()) = tokio::join!(request, end);
+    assert_failed(&answer, "task", "UNAVAILABLE");
+    lock.rollback().await.unwrap();
+    assert_alive(&world, ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_be_reached_is_unavailable_until_it_can() {
+    let real = World::new().await.addresses;
+    // The server is told the socket's directory by another name, which the test takes away.
+    let (directory, other_name) = (socket_directory(&real.primary), new_path("socket"));
+    std::os::unix::fs::symlink(&directory, &other_name).unwrap();
+    let told = real.primary.replace(&directory, other_name.to_str().unwrap());
+    assert_ne!(told, real.primary);
+    let world = World::on(real, Addresses { primary: told, replicas: Vec::new() }, &[]).await;
+    let ada = ada_of(&world).await;
+    assert_alive(&world, ada).await;
+
+    std::fs::remove_file(&other_name).unwrap();
+    world.flush_statistics(&world.sql).await;
+    // The ended connections are found out one by one.
+    let answer = eventually("the server has no connection left", || async {
+        let answer = ask(&world, ada, "{ viewer { name } }", json!({})).await;
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+            AND application_name = 'trellis primary'";
+        let sessions: i64 = one(&world.sql, sessions).await.try_get_by_index(0).unwrap();
+        if sessions == 0 && answer.body.get("errors").is_some() { Ok(answer) } else { Err(answer.text) }
+    })
+    .await;
+    assert_failed(&answer, "viewer", "UNAVAILABLE");
+    let document = "mutation { workspaceCreate(input: { name: \"X\", slug: \"xx\" }) { userErrors { code } } }";
+    assert_failed(&ask(&world, ada, document, json!({})).await, "workspaceCreate", "UNAVAILABLE");
+
+    std::os::unix::fs::symlink(&directory, &other_name).unwrap();
+    eventually("the server finds the database again", || async {
+        let answer = ask(&world, ada, "{ viewer { name } }", json!({})).await;
+        if answer.body.get("errors").is_none() { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    std::fs::remove_file(&other_name).unwrap();
+}
+
+fn socket_directory(address: &str) -> String {
+    let (_, after) = address.split_once("?host=").expect("the tests reach PostgreSQL through a socket");
+    after.split('&').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_defect_is_one_fixed_sentence() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    world.execute("DROP TABLE comments").await;
+    let (id, sentence) =
+        (clock::new_id(), "Something went wrong on our side. The request id identifies the report of it.");
+    let answer =
+        ask(&world, ada, "query($id: ID!) { comment(id: $id) { id } viewer { name } }", json!({ "id": id })).await;
+    assert_failed(&answer, "comment", "INTERNAL");
+    assert_eq!(answer.body["errors"][0]["message"], sentence);
+    assert_eq!(answer.body["data"]["viewer"]["name"], "ada");
+    world.execute("ALTER TABLE projects DROP COLUMN status").await;
+    let document =
+        "mutation($id: ID!) { projectCreate(input: { workspaceId: $id, name: \"X\" }) { userErrors { code } } }";
+    let answer = ask(&world, ada, document, json!({ "id": id })).await;
+    assert_failed(&answer, "projectCreate", "INTERNAL");
+    assert_eq!(answer.body["errors"][0]["message"], sentence);
+}
+
+async fn count(world: &World, table: &str) -> i64 {
+    one(&world.sql, &format!("SELECT count(*) FROM {table}")).await.try_get_by_index(0).unwrap()
+}
+
+async fn send(world: &World, user: Uuid, content_type: &str, body: String) -> Answer {
+    let request = world.http().post(world.url("/graphql")).bearer_auth(world.token(user));
+    Answer::of(request.header("content-type", content_type).body(body).send().await.unwrap()).await
+}

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -77,7 +77,11 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
         page_token: demo_token,
     });
     tracing::info!(%address, "serving");
+    let purge = tokio::spawn(purge_hourly(Arc::downgrade(&database)));
     until_stopped(listener, app).await?;
+    purge.abort();
+    // It may hold the database for the moment of a statement.
+    let _ = purge.await;
     tracing::info!("closing the database connections");
     if let Some(database) = Arc::into_inner(database) {
         database.close().await;
@@ -85,6 +89,18 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
         tracing::warn!("requests were cut off at the end of the drain");
     }
     Ok(())
+}
+
+/// Removes idempotency keys that have done their time, for as long as there is a database.
+async fn purge_hourly(database: Weak<Database>) {
+    let mut hours = tokio::time::interval(Duration::from_secs(3_600));
+    loop {
+        hours.tick().await;
+        let Some(database) = database.upgrade() else { return };
+        if let Err(error) = database.purge_idempotency_keys().await {
+            tracing::warn!(cause = ?error.cause(), "idempotency keys could not be removed; they are tried again in an hour");
+        }
+    }
 }
 
 /// Answers requests until a signal comes, and for a while those that are under way.

@@ -140,6 +140,12 @@ impl Reader {
         Self { snapshot: Some(Arc::default()), ..Self::new(door, meter) }
     }
 
+    /// The same reader; where it sees a snapshot, with a new one, which has what was written since.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self { snapshot: self.snapshot.as_ref().map(|_| Arc::default()), ..self.clone() }
+    }
+
     /// Runs one statement.
     ///
     /// # Errors

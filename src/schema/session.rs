@@ -7,7 +7,7 @@ use async_graphql::Context;
 use uuid::Uuid;
 
 use crate::batch::{Batches, Gate, Key, Scope};
-use crate::database::{Command, IdempotencyKey, Reports, Route};
+use crate::database::{Command, IdempotencyKey, Reader, Reports, Route};
 use crate::error::{Error, Failure};
 
 /// One request, from the resolvers' side.
@@ -36,12 +36,13 @@ struct Loaded {
 
 impl Loaded {
     fn new(viewer: Uuid, route: &Route, gate: &Gate) -> Self {
-        let batches = |reader| Arc::new(Batches::new(gate.clone(), Scope { reader, viewer }));
-        Self {
-            rows: batches(route.rows.clone()),
-            reports: batches(route.reports.reader.clone()),
-            newest_reports: batches(route.newest_reports.reader.clone()),
-        }
+        let batches =
+            |reader: &Reader| Arc::new(Batches::new(gate.clone(), Scope { reader: reader.renewed(), viewer }));
+        let reports = batches(&route.reports.reader);
+        // Where both come from one server they are one, and see one snapshot.
+        let is_one = route.reports.source == route.newest_reports.source;
+        let newest_reports = if is_one { Arc::clone(&reports) } else { batches(&route.newest_reports.reader) };
+        Self { rows: batches(&route.rows), reports, newest_reports }
     }
 }
 
@@ -120,7 +121,7 @@ impl Session {
         let viewer = self.viewer()?;
         let key = idempotency_key.map(|key| IdempotencyKey { viewer, key });
         // The library runs mutation fields under a mutation operation only, and that has a writer.
-        let writer = self.route.writer.as_ref().ok_or(Error::Timeout)?;
+        let writer = self.route.writer.as_ref().ok_or_else(|| Error::vanished("writer"))?;
         let outcome = writer.execute(command, key).await;
         *self.loaded() = Loaded::new(viewer, &self.route, &self.gate);
         outcome

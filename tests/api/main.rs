@@ -14,4 +14,6 @@ mod report;
 mod task;
 mod workspace;
 
+mod key_file;
+
 mod schema_file;

@@ -162,10 +162,13 @@ async fn what_a_later_mutation_of_a_document_selects_is_not_what_an_earlier_one_
     let project = world.project(world.workspace("home", ada).await, "Atlas").await;
     let document = format!(
         "mutation {{ \
-           a: taskCreate(input: {{ projectId: \"{project}\", title: \"One\" }}) {{ task {{ project {{ tasks {{ totalCount }} }} }} }} \
-           b: taskCreate(input: {{ projectId: \"{project}\", title: \"Two\" }}) {{ task {{ project {{ tasks {{ totalCount }} }} }} }} }}"
+           a: taskCreate(input: {{ projectId: \"{project}\", title: \"One\" }}) {{ task {{ project {{ ...P }} }} }} \
+           b: taskCreate(input: {{ projectId: \"{project}\", title: \"Two\" }}) {{ task {{ project {{ ...P }} }} }} }} \
+         fragment P on Project {{ tasks {{ totalCount }} report {{ totals {{ total }} }} }}"
     );
     let answer = world.ask(ada, &document, json!({})).await;
-    let count = |alias: &str| answer.data()[alias]["task"]["project"]["tasks"]["totalCount"].clone();
-    assert_eq!((count("a"), count("b")), (json!(1), json!(2)));
+    for (alias, count) in [("a", 1), ("b", 2)] {
+        let project = &answer.data()[alias]["task"]["project"];
+        assert_eq!(*project, json!({ "tasks": { "totalCount": count }, "report": { "totals": { "total": count } } }));
+    }
 }

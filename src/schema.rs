@@ -71,7 +71,8 @@ pub fn sdl() -> String {
         .sorted_arguments()
         .sorted_enum_items()
         .use_space_ident()
-        .prefer_single_line_descriptions();
+        .prefer_single_line_descriptions()
+        .include_specified_by();
     let sdl = schema.sdl_with_options(options);
     format!("{}\n", sdl.trim_end())
 }

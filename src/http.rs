@@ -9,6 +9,7 @@ mod playground;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -50,11 +51,24 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+        .layer(axum::middleware::map_request(check_request_id))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(graphql::panicked))
 }
 
 async fn schema_text() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], schema::sdl())
+}
+
+/// The longest request id that is taken over from a client, in bytes: it is in every line of the log.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// Takes away a request id that cannot be logged as it came.
+async fn check_request_id(mut request: Request<Body>) -> Request<Body> {
+    let is_good = |id: &HeaderValue| (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.to_str().is_ok();
+    if request.headers().get(&REQUEST_ID).is_some_and(|id| !is_good(id)) {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
 }
 
 /// Gives an id to a request that brings none.

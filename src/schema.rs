@@ -55,7 +55,6 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
 #[must_use]
 pub fn build(limits: &Limits) -> Schema {
     builder()
-        .limit_depth(usize::from(limits.max_depth))
         .limit_complexity(usize::try_from(limits.max_complexity).unwrap_or(usize::MAX))
         .limit_aliases(usize::from(limits.max_aliases))
         .data(limits.clone())

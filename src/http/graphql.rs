@@ -94,7 +94,8 @@ async fn answer(
             "operationName must name one of the document's operations; it can be left out where there is one.";
         return Err(Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message));
     };
-    guard::check_root_fields(&document, operation, &app.limits)?;
+    guard::check_size(&document, &app.limits)?;
+    guard::complete_variables(&document, operation, &mut request.variables)?;
     let kind = guard::kind(operation);
     if let Some(name) = name_of(&document, request.operation_name.as_deref()) {
         operation_name.clone_from(&name);
@@ -136,6 +137,11 @@ async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<async_graphq
         let message = format!("The body has more than {max_bytes} bytes, or ended early.");
         Refused::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
     })?;
+    // The list of an object's values would be read as the object.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let message = "The body is a list; send one request at a time.";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!(
             "The body is not {{\"query\": \"…\", \"variables\": {{…}}, \"operationName\": \"…\"}}: line {}, column {}.",
@@ -168,6 +174,9 @@ fn finish(answer: &mut Answer, request_id: &str) -> &'static str {
     first.unwrap_or("OK")
 }
 
+/// How the library's messages begin that are about a value and not about the document: it has no type for these either.
+const BAD_INPUT: [&str; 3] = ["Invalid value for argument", "Expected input type", "Failed to parse"];
+
 fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Code {
     let code = match error.source::<Error>() {
         Some(ours) => {
@@ -177,20 +186,17 @@ fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Co
             ours.code()
         }
         None if executed || !error.path.is_empty() => Code::BadUserInput,
-        // The library has no type for these three.
+        // The library has no type for these.
         None if error.message.contains("too complex") => {
             "The document asks for more fields than maxComplexity: ask for smaller pages."
                 .clone_into(&mut error.message);
             Code::LimitExceeded
         }
-        None if error.message.contains("too deep") => {
-            "The document nests deeper than maxDepth.".clone_into(&mut error.message);
-            Code::LimitExceeded
-        }
-        None if error.message.to_lowercase().contains("alias") => {
+        None if error.message.starts_with("The amount of aliases") => {
             "The document has more aliases than maxAliases.".clone_into(&mut error.message);
             Code::LimitExceeded
         }
+        None if BAD_INPUT.iter().any(|start| error.message.starts_with(start)) => Code::BadUserInput,
         None => Code::GraphqlValidationFailed,
     };
     let mut extensions = error.extensions.take().unwrap_or_default();

@@ -1,7 +1,12 @@
 //! Stands before the parser: refuses what would cost too much to parse or to run.
 
-use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType};
+use std::collections::HashMap;
+
+use async_graphql::parser::types::{
+    BaseType, DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
+};
 use async_graphql::parser::types::{Selection, SelectionSet};
+use async_graphql::{Positioned, Value as ConstValue, Variables};
 
 use crate::config::Limits;
 use crate::database::Operation;
@@ -10,6 +15,12 @@ use crate::error::Error;
 /// How deep brackets may nest in a document's text. The parser is recursive: a value that nests some 2,000 deep, 4 kB,
 /// overflows its stack and ends the process.
 const MAX_NESTING: usize = 64;
+
+/// How deep fields and fragments may nest together: where the library stops too.
+const MAX_LEVELS: usize = 32;
+
+/// How many fields an operation may select, fragments expanded. The introspection of `GraphiQL` has 230.
+const MAX_SELECTIONS: usize = 2_000;
 
 /// Checks the text of a document, in one pass.
 pub(super) fn check_text(document: &str, limits: &Limits) -> Result<(), Error> {
@@ -94,40 +105,113 @@ pub(super) fn kind(operation: &OperationDefinition) -> Operation {
     }
 }
 
-/// Checks how many root fields an operation selects, through fragments too.
-pub(super) fn check_root_fields(
+/// Checks that every variable that the executed operation requires was sent, which the library leaves to the resolvers;
+/// sends the defaults of those that were not, and null for the optional numbers.
+///
+/// The library counts the cost of pages from the variables of every operation in the document, and takes one that was
+/// not sent for one that is not declared. To an argument of this kind null and nothing are the same.
+pub(super) fn complete_variables(
     document: &ExecutableDocument,
-    operation: &OperationDefinition,
-    limits: &Limits,
+    executed: &OperationDefinition,
+    variables: &mut Variables,
 ) -> Result<(), Error> {
-    let max = usize::from(limits.max_root_fields);
-    let count = root_fields(document, &operation.selection_set.node, max, 0);
-    if count > max {
-        return Err(Error::LimitExceeded(format!(
-            "The operation selects more than {max} root fields (maxRootFields)."
-        )));
+    for Positioned { node: variable, .. } in &executed.variable_definitions {
+        let name = &variable.name.node;
+        if let Some(default) = &variable.default_value {
+            // The library's @skip and @include look at what was sent only.
+            variables.entry(name.clone()).or_insert_with(|| default.node.clone());
+        }
+        let is_required = !variable.var_type.node.nullable && variable.default_value.is_none();
+        if is_required && variables.get(name).is_none_or(|value| *value == ConstValue::Null) {
+            return Err(Error::BadUserInput(format!("The variable ${name} is required.")));
+        }
+    }
+    for (_, operation) in document.operations.iter() {
+        for Positioned { node: variable, .. } in &operation.node.variable_definitions {
+            let is_number = matches!(&variable.var_type.node.base, BaseType::Named(name) if name == "Int");
+            if is_number && variable.default_value.is_none() {
+                variables.entry(variable.name.node.clone()).or_default();
+            }
+        }
     }
     Ok(())
 }
 
-/// Counts up to one more than `max`. Fragments that contain themselves end at a depth that no valid document has.
-fn root_fields(document: &ExecutableDocument, set: &SelectionSet, max: usize, depth: usize) -> usize {
-    let mut count = 0;
-    for selection in &set.items {
-        count += match &selection.node {
-            Selection::Field(_) => 1,
-            _ if depth > MAX_NESTING => 0,
-            Selection::InlineFragment(fragment) => {
-                root_fields(document, &fragment.node.selection_set.node, max, depth + 1)
-            }
-            Selection::FragmentSpread(spread) => match document.fragments.get(&spread.node.fragment_name.node) {
-                Some(fragment) => root_fields(document, &fragment.node.selection_set.node, max, depth + 1),
-                None => 0,
-            },
+/// Checks how much the operations of a document select, their fragments expanded.
+///
+/// The library expands a fragment at each of its spreads before it looks at any limit, and a document of 2 kB whose
+/// fragments each spread the next one twice would keep it busy for ever. Here each fragment is measured once.
+pub(super) fn check_size(document: &ExecutableDocument, limits: &Limits) -> Result<(), Error> {
+    let mut fragments = HashMap::new();
+    for (_, operation) in document.operations.iter() {
+        let size = measure(document, &operation.node.selection_set.node, &mut fragments, 0)?;
+        let (max_root_fields, max_depth) = (usize::from(limits.max_root_fields), usize::from(limits.max_depth));
+        let text = if size.fields > max_root_fields {
+            format!("The operation selects {} root fields; maxRootFields is {max_root_fields}.", size.fields)
+        } else if size.depth > max_depth {
+            format!("The fields nest {} deep; maxDepth is {max_depth}.", size.depth)
+        } else if size.selections > MAX_SELECTIONS {
+            format!("The operation selects {} fields in all; {MAX_SELECTIONS} are allowed.", size.selections)
+        } else {
+            continue;
         };
-        if count > max {
-            break;
-        }
+        return Err(Error::LimitExceeded(text));
     }
-    count
+    Ok(())
+}
+
+/// How much a selection set selects.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// Fields of the set itself.
+    fields: usize,
+    /// Fields at every level.
+    selections: usize,
+    /// Levels of fields.
+    depth: usize,
+}
+
+fn measure<'a>(
+    document: &'a ExecutableDocument,
+    set: &'a SelectionSet,
+    fragments: &mut HashMap<&'a str, Size>,
+    level: usize,
+) -> Result<Size, Error> {
+    if level > MAX_LEVELS {
+        return Err(Error::LimitExceeded(format!("Fields and fragments nest more than {MAX_LEVELS} deep.")));
+    }
+    let mut size = Size::default();
+    for selection in &set.items {
+        let below = match &selection.node {
+            Selection::Field(field) => {
+                let below = measure(document, &field.node.selection_set.node, fragments, level + 1)?;
+                // Tools ask for the schema 15 deep, and the answer is always the same.
+                let is_introspection = matches!(field.node.name.node.as_str(), "__schema" | "__type");
+                let depth = if is_introspection { 0 } else { below.depth };
+                Size { fields: 1, selections: below.selections.saturating_add(1), depth: depth + 1 }
+            }
+            Selection::InlineFragment(fragment) => {
+                measure(document, &fragment.node.selection_set.node, fragments, level + 1)?
+            }
+            Selection::FragmentSpread(spread) => {
+                let name = spread.node.fragment_name.node.as_str();
+                match (fragments.get(name), document.fragments.get(name)) {
+                    (Some(size), _) => *size,
+                    (None, Some(fragment)) => {
+                        // What contains itself counts once; validation refuses it.
+                        fragments.insert(name, Size::default());
+                        let size = measure(document, &fragment.node.selection_set.node, fragments, level + 1)?;
+                        fragments.insert(name, size);
+                        size
+                    }
+                    // Validation refuses it.
+                    (None, None) => Size::default(),
+                }
+            }
+        };
+        size.fields = size.fields.saturating_add(below.fields);
+        size.selections = size.selections.saturating_add(below.selections);
+        size.depth = size.depth.max(below.depth);
+    }
+    Ok(size)
 }

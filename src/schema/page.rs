@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::Datelike;
 use uuid::Uuid;
 
 use super::scalar::Cursor;
@@ -243,7 +244,19 @@ fn read_cursor(bytes: &[u8], order: &str) -> Option<Position> {
         (3, text) => SortValue::Text(String::from_utf8(text.to_vec()).ok()?),
         _ => return None,
     };
-    Some(Position { value, id: Uuid::from_bytes(*id) })
+    is_of_order(&value, order).then(|| Position { value, id: Uuid::from_bytes(*id) })
+}
+
+/// Whether a value can be one of the column that an order is by. The checksum tells damage, not forgery, and a value of
+/// another type, or one that PostgreSQL cannot hold, would fail its statement.
+fn is_of_order(value: &SortValue, order: &str) -> bool {
+    let column = order.split('.').nth(1).unwrap_or_default();
+    match value {
+        SortValue::Nothing => column.ends_with("id"),
+        SortValue::Null => column == "due_date",
+        SortValue::Time(time) => ["created_at", "due_date"].contains(&column) && (1..=9999).contains(&time.year()),
+        SortValue::Text(text) => column == "name" && !text.contains('\0'),
+    }
 }
 
 /// Which soft-deleted rows a list shows.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{MigrateAction, Settings};
 use crate::database::Database;
@@ -27,18 +27,25 @@ const DEMO_TOKEN_HOURS: u32 = 24 * 30;
 /// # Errors
 /// The address is taken, the database cannot be reached, or a setting is missing; the error says what to do.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    // Before a cluster is started: a signal that comes during the start is remembered, and stops it in order.
+    let signals = Signals::listen()?;
     // Before the database: a taken address or a missing secret should not start a cluster first.
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
     deployment::check_secret(&settings)?;
     let deployment = Deployment::open(&settings).await?;
-    let served = serve(&settings, &deployment, listener).await;
+    let served = serve(&settings, &deployment, listener, signals).await;
     let closed = deployment.close().await;
     served.and(closed)
 }
 
-async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListener) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    deployment: &Deployment,
+    listener: TcpListener,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let primary = &deployment.addresses.primary;
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
@@ -78,7 +85,7 @@ async fn serve(settings: &Settings, deployment: &Deployment, listener: TcpListen
     });
     tracing::info!(%address, "serving");
     let purge = tokio::spawn(purge_hourly(Arc::downgrade(&database)));
-    until_stopped(listener, app).await?;
+    until_stopped(listener, app, signals).await?;
     purge.abort();
     // It may hold the database for the moment of a statement.
     let _ = purge.await;
@@ -103,9 +110,21 @@ async fn purge_hourly(database: Weak<Database>) {
     }
 }
 
+/// The signals that stop the server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+}
+
 /// Answers requests until a signal comes, and for a while those that are under way.
-async fn until_stopped(listener: TcpListener, app: Arc<App>) -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+async fn until_stopped(listener: TcpListener, app: Arc<App>, signals: Signals) -> anyhow::Result<()> {
+    let Signals { mut interrupt, mut terminate } = signals;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut told = stopped.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {

@@ -133,7 +133,9 @@ impl Watcher {
     /// Remembers the primary's position; a primary that does not answer leaves the old samples, which stay true.
     async fn sample(&mut self) {
         let instant = clock::now();
-        let sql = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
+        // Where commits do not wait for the flush, what was acknowledged is only sure to be in the log's buffers.
+        let sql = "SELECT ((CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
+                   ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn)::bigint";
         if let Ok(position) = position(&self.primary, NamedStatement::new("primary_position", sql, [])).await {
             self.samples.push_back((instant, position));
             if self.samples.len() > SAMPLES {

@@ -166,7 +166,7 @@ async fn skip_and_include_leave_fields_and_fragments_out() {
         a: slow @skip(if: $yes) b: slow @skip(if: $no) c: slow @include(if: $yes) d: slow @include(if: $no) \
         ... @include(if: false) { e: slow } ...Rest @skip(if: true) ... on Branch @include(if: true) { f: quick } \
         g: quick @include(if: true) @skip(if: true) } } fragment Rest on Branch { quick }";
-    // Defaults of variables do not count for the library's directives: they are sent.
+    // The library's directives do not look at defaults; the server sends them (`requests.rs`).
     let schema = Schema::new(Root, EmptyMutation, EmptySubscription);
     let variables = async_graphql::Variables::from_json(json!({ "yes": true, "no": false }));
     let request = async_graphql::Request::new(document).variables(variables);

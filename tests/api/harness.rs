@@ -198,13 +198,15 @@ impl World {
     pub async fn flush_statistics(&self, connection: &DatabaseConnection) {
         let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
                         AND application_name LIKE 'trellis %'";
-        one(connection, &format!("SELECT count(pg_terminate_backend(pid)) {sessions}")).await;
+        one(connection, &format!("SELECT count(pg_terminate_backend(pid, 10000)) {sessions}")).await;
     }
 }
 
+/// The settings of a test: `words`, and small pools where the words say nothing about them.
 pub fn settings(words: &[&str]) -> Settings {
-    let small = ["--primary-connections", "4", "--report-connections", "3"];
-    Arguments::from_words(&[&small, words].concat()).unwrap().settings
+    let small = [["--primary-connections", "4"], ["--report-connections", "3"]];
+    let unsaid = small.iter().filter(|[name, _]| !words.contains(name)).flatten();
+    Arguments::from_words(&unsaid.chain(words).copied().collect::<Vec<_>>()).unwrap().settings
 }
 
 /// The first row of a statement.

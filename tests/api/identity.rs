@@ -120,7 +120,6 @@ fn bad_headers(ada: Uuid) -> Vec<(&'static str, String)> {
         ("a sub that is a list", with(&changed(ada, "sub", json!([ada])))),
         ("not yet good", with(&changed(ada, "nbf", json!(now() + 120)))),
         ("nbf as a string", with(&changed(ada, "nbf", json!((now() - 60).to_string())))),
-        ("for another audience", with(&changed(ada, "aud", json!("another service")))),
         ("no claims", with(&json!({}))),
         ("claims that are a list", with(&json!([ada]))),
         ("a cut signature", good[..good.len() - 1].to_owned()),
@@ -159,7 +158,7 @@ async fn every_bad_token_is_refused_with_the_same_words() {
         .collect();
     headers.push(("not ASCII", HeaderValue::from_bytes(b"Bearer \xc3\xa9t\xc3\xa9").unwrap()));
     headers.push(("no UTF-8", HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap()));
-    assert_eq!(headers.len(), 58);
+    assert_eq!(headers.len(), 57);
     let mut first = None;
     for (what, header) in headers {
         let answer = ask_with(&world, header).await;
@@ -193,6 +192,8 @@ async fn a_token_needs_no_more_than_a_subject_and_an_end() {
     let ada = world.user("ada").await;
     for claims in [
         json!({ "sub": ada, "exp": now() + 60 }),
+        // Issuer and audience count where they are configured.
+        json!({ "sub": ada, "exp": now() + 60, "iss": "anybody", "aud": ["any service"] }),
         json!({ "sub": ada, "exp": now() + 60, "iat": now(), "nbf": now(), "jti": "7", "name": "Ada", "roles": [] }),
     ] {
         assert_eq!(ask_with_token(&world, &with(&claims)).await.data()["viewer"]["name"], "ada");

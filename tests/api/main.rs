@@ -3,8 +3,12 @@
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "nobody but the tests calls these")]
 #![allow(clippy::too_many_lines, reason = "a test builds its world, acts and asserts in one place")]
 
+mod catalogue;
 mod fixtures;
 mod harness;
+mod instance;
+mod listing;
+mod requests;
 
 mod statements;
 
@@ -14,6 +18,19 @@ mod report;
 mod task;
 mod workspace;
 
+mod cursors;
+mod paging;
+mod visibility;
+
+mod errors;
+mod identity;
 mod key_file;
 
+mod conformance;
 mod schema_file;
+
+mod catalog;
+mod migrations;
+mod replication;
+
+mod command_line;

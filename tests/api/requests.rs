@@ -132,6 +132,21 @@ async fn variables_that_are_not_sent_count_as_absent_and_those_of_other_operatio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_of_a_variable_counts_in_arguments_and_in_directives() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    world.workspace("other", ada).await;
+    let document = "query($yes: Boolean! = true, $no: Boolean = false, $first: Int = 1) { \
+        a: viewer @include(if: $yes) { name } b: viewer @skip(if: $yes) { name } c: viewer @include(if: $no) { name } \
+        d: viewer @skip(if: $no) { name } workspaces(first: $first) { nodes { slug } } }";
+    let (home, other, name) = (json!({ "slug": "home" }), json!({ "slug": "other" }), json!({ "name": "ada" }));
+    let answer = world.ask(ada, document, json!({})).await;
+    assert_eq!(*answer.data(), json!({ "a": name, "d": name, "workspaces": { "nodes": [home] } }));
+    let answer = world.ask(ada, document, json!({ "yes": false, "no": true, "first": 2 })).await;
+    assert_eq!(*answer.data(), json!({ "b": name, "c": name, "workspaces": { "nodes": [home, other] } }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_id_comes_back_and_one_is_made_where_there_is_none_to_keep() {
     let world = World::new().await;
     let document = json!({ "query": "{ viewer { name } }" });

@@ -43,6 +43,17 @@ pub async fn run(address: &str, action: MigrateAction, mut say: impl FnMut(Strin
     outcome
 }
 
+/// How many migrations a database lacks.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn pending(address: &str) -> anyhow::Result<usize> {
+    let connection = administration::connect(address).await.context("the database cannot be reached")?;
+    let pending = Migrator::get_pending_migrations_read_only(&connection).await?.len();
+    connection.close().await?;
+    Ok(pending)
+}
+
 /// Takes the lock by asking again and again. A session that waits inside `pg_advisory_lock` holds a snapshot, and a
 /// concurrent index build of the lock's holder would wait for that snapshot for ever.
 async fn acquire(lock: &DatabaseConnection, say: &mut impl FnMut(String)) -> anyhow::Result<()> {

@@ -49,6 +49,11 @@ async fn serve(
     let primary = &deployment.addresses.primary;
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
+    } else {
+        let pending = migrate::pending(primary).await?;
+        if pending > 0 {
+            tracing::warn!("{pending} migrations are pending: run `trellis migrate up`, or start with --migrate");
+        }
     }
     if deployment.is_private() && seed::run(primary).await? {
         tracing::info!("filled the empty database with the demo");
@@ -100,7 +105,7 @@ async fn serve(
 
 /// Removes idempotency keys that have done their time, for as long as there is a database.
 async fn purge_hourly(database: Weak<Database>) {
-    let mut hours = tokio::time::interval(Duration::from_secs(3_600));
+    let mut hours = tokio::time::interval(Duration::from_hours(1));
     loop {
         hours.tick().await;
         let Some(database) = database.upgrade() else { return };

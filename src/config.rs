@@ -218,6 +218,11 @@ pub struct Limits {
         value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
     pub max_root_fields: u16,
 
+    /// How many fields an operation may select, with its fragments written out. The introspection of tools has some 600.
+    #[arg(long, env = "TRELLIS_MAX_SELECTIONS", default_value_t = 2_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
+    pub max_selections: u32,
+
     /// How many bytes a document may have; the request's body may have four times as many.
     #[arg(long, env = "TRELLIS_MAX_DOCUMENT_BYTES", default_value_t = 32_768, value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(1_024..=1_048_576), global = true)]

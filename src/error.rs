@@ -93,11 +93,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// A row that another row of the same answer refers to was deleted between two statements.
-    #[must_use]
-    pub fn vanished(noun: &str) -> Self {
-        Self::Internal(Arc::new(DbErr::RecordNotFound(format!("a {noun} that was referred to"))))
-    }
+    /// What a row of the answer refers to, the caller does not see any more: it was deleted between two statements,
+    /// or this very request has ended the caller's membership, or the row is the kept answer to an earlier request.
+    pub const VANISHED: Self =
+        Self::Forbidden("You do not see this any more: it was deleted, or you have left its workspace.");
 
     /// The code as clients see it.
     #[must_use]

@@ -66,8 +66,9 @@ impl IdempotencyKey {
         if !claimed.is_empty() {
             return Ok(Claim::Mine(Claimed(id)));
         }
-        let sql = "SELECT fingerprint = $3, response FROM idempotency_keys \
-                   WHERE user_id = $1 AND key = $2 AND deleted_at IS NULL";
+        let sql = "SELECT k.fingerprint = $3, k.response FROM idempotency_keys k \
+                   JOIN users u ON u.id = k.user_id AND u.deleted_at IS NULL \
+                   WHERE k.user_id = $1 AND k.key = $2 AND k.deleted_at IS NULL";
         let values = [self.viewer.into(), self.key.clone().into(), fingerprint.into()];
         let rows = transaction.rows(NamedStatement::new("idempotency_answer", sql, values)).await?;
         // No row: the token has outlived its user.

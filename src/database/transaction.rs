@@ -56,8 +56,9 @@ impl Transaction {
 }
 
 impl Writer {
-    /// Runs a command in a transaction of its own. The work is done in a task of its own, so a caller that goes away
-    /// in the middle leaves a committed or a rolled-back transaction, never an open one.
+    /// Runs a command in a transaction of its own, unless its input has `faults` or shows more. The work is done in a
+    /// task of its own, so a caller that goes away in the middle leaves a committed or a rolled-back transaction, never
+    /// an open one.
     ///
     /// With a key, a repetition of a command that was committed answers what the first one wrote, and writes nothing.
     ///
@@ -65,10 +66,11 @@ impl Writer {
     /// `Refused` where the command refused the input, `Failed` where the database did; nothing was written then.
     pub async fn execute<C: Command>(
         &self,
+        mut faults: Vec<UserError>,
         command: C,
         key: Option<IdempotencyKey>,
     ) -> Result<C::Output, Failure<C::Output>> {
-        let mut faults = command.faults();
+        faults.extend(command.faults());
         faults.extend(key.as_ref().and_then(IdempotencyKey::fault));
         if !faults.is_empty() {
             return Err(Failure::refused(faults));

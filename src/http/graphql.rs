@@ -103,7 +103,7 @@ async fn answer(
     request.set_parsed_query(document);
 
     let gate = Gate::default();
-    let after = text(headers, CONSISTENCY_TOKEN).map(|token| app.database.open_token(&token)).transpose()?;
+    let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
     let route = app.database.route(kind, meter, after).await;
     let session = Session::new(viewer, route, gate.clone());
     let execution = gate.run(app.schema.execute(request.data(session)));
@@ -157,6 +157,13 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Error::Unauthenticated)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(Error::Unauthenticated) }
+}
+
+/// The consistency token; none where there is no header. One that is no text must not pass for none: its sender counts
+/// on it.
+fn consistency_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let token = headers.get(CONSISTENCY_TOKEN).map(axum::http::HeaderValue::to_str);
+    token.transpose().map_err(|_| Error::BadConsistencyToken)
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -19,9 +19,6 @@ const MAX_NESTING: usize = 64;
 /// How deep fields and fragments may nest together: where the library stops too.
 const MAX_LEVELS: usize = 32;
 
-/// How many fields an operation may select, fragments expanded. The introspection of `GraphiQL` has 230.
-const MAX_SELECTIONS: usize = 2_000;
-
 /// Checks the text of a document, in one pass.
 pub(super) fn check_text(document: &str, limits: &Limits) -> Result<(), Error> {
     let max_bytes = usize::try_from(limits.max_document_bytes).unwrap_or(usize::MAX);
@@ -146,12 +143,13 @@ pub(super) fn check_size(document: &ExecutableDocument, limits: &Limits) -> Resu
     for (_, operation) in document.operations.iter() {
         let size = measure(document, &operation.node.selection_set.node, &mut fragments, 0)?;
         let (max_root_fields, max_depth) = (usize::from(limits.max_root_fields), usize::from(limits.max_depth));
+        let max_selections = usize::try_from(limits.max_selections).unwrap_or(usize::MAX);
         let text = if size.fields > max_root_fields {
             format!("The operation selects {} root fields; maxRootFields is {max_root_fields}.", size.fields)
         } else if size.depth > max_depth {
             format!("The fields nest {} deep; maxDepth is {max_depth}.", size.depth)
-        } else if size.selections > MAX_SELECTIONS {
-            format!("The operation selects {} fields in all; {MAX_SELECTIONS} are allowed.", size.selections)
+        } else if size.selections > max_selections {
+            format!("The operation selects {} fields in all; maxSelections is {max_selections}.", size.selections)
         } else {
             continue;
         };

@@ -5,7 +5,7 @@ use async_graphql::{Context, Enum, SimpleObject};
 use super::scalar::ConsistencyToken;
 use super::session::Session;
 use crate::database::Command;
-use crate::error::{Error, Failure};
+use crate::error::{self, Error, Failure};
 
 /// What kind of fault an input has. The list may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -63,8 +63,21 @@ pub async fn write<C: Command>(
     command: C,
     idempotency_key: Option<String>,
 ) -> Result<Outcome<C::Output>, Error> {
+    write_unless(context, Vec::new(), command, idempotency_key).await
+}
+
+/// Writes as [`write`] does, unless decoding the input has found faults: they are told with every other fault of it.
+///
+/// # Errors
+/// There is no caller, or the write failed for a reason that no other input would mend.
+pub async fn write_unless<C: Command>(
+    context: &Context<'_>,
+    faults: Vec<error::UserError>,
+    command: C,
+    idempotency_key: Option<String>,
+) -> Result<Outcome<C::Output>, Error> {
     let session = Session::of(context);
-    let written = match session.execute(command, idempotency_key).await {
+    let written = match session.execute(faults, command, idempotency_key).await {
         Ok(written) => written,
         Err(failure) => return refused(failure),
     };
@@ -78,10 +91,7 @@ pub async fn write<C: Command>(
 }
 
 /// What becomes of a write that was refused.
-///
-/// # Errors
-/// It was not refused: it failed.
-pub fn refused<T>(failure: Failure<T>) -> Result<Outcome<T>, Error> {
+fn refused<T>(failure: Failure<T>) -> Result<Outcome<T>, Error> {
     match failure {
         Failure::Refused { errors, current } => Ok(Outcome {
             row: current,

@@ -11,17 +11,16 @@ use super::input::{DeleteInput, RestoreInput, kept};
 use super::page::{
     Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
 };
-use super::payload::{Outcome, UserError, refused, write};
+use super::payload::{Outcome, UserError, write, write_unless};
 use super::report::Report;
 use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder, TaskStatus};
 use super::workspace::{self, Workspace};
 use crate::commands;
-use crate::database::Command;
 use crate::entities::project::Model;
 use crate::entities::task::Status;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::loaders::page::{self, Direction};
 use crate::loaders::project::{Filter, OrderField, ProjectById, ProjectsOfWorkspace};
 use crate::loaders::task::{Parent, TaskPage};
@@ -108,7 +107,7 @@ impl Project {
         let deleted = allowed(context, self.0.workspace_id, deleted).await?;
         let order = order_by.unwrap_or(TaskOrder::NEWEST_FIRST);
         let rows = task::list(context, Parent::Project(self.0.id), filter, order, deleted)?;
-        if self.0.deleted_at.is_some() {
+        if !self.shows(context).await? {
             return Ok(Connection::hidden(rows));
         }
         Connection::load(context, rows, page).await
@@ -128,9 +127,10 @@ impl Project {
                 let parent = Parent::Column(self.0.id, status);
                 let rows = task::column(context, parent, filter)?;
                 let page = PageArguments { first, ..PageArguments::default() };
-                let tasks = match self.0.deleted_at {
-                    Some(_) => Connection::hidden(rows),
-                    None => Connection::load(context, rows, page).await?,
+                let tasks = if self.shows(context).await? {
+                    Connection::load(context, rows, page).await?
+                } else {
+                    Connection::hidden(rows)
                 };
                 Ok(BoardColumn { status: status.into(), tasks })
             }
@@ -139,14 +139,22 @@ impl Project {
     }
 
     /// Counts over all tasks of the project, from a replica. Null where the project is deleted.
-    fn report(
+    async fn report(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How old the data may be at most, in milliseconds; a staler replica is passed over.")]
         max_staleness_ms: Option<i32>,
     ) -> Option<Result<Report, Error>> {
-        let subject = self.0.deleted_at.is_none().then_some(Subject::Project(self.0.id))?;
-        Some(Report::of(context, subject, max_staleness_ms))
+        match self.shows(context).await {
+            Ok(shows) => shows.then(|| Report::of(context, Subject::Project(self.0.id), max_staleness_ms)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Project {
+    async fn shows(&self, context: &Context<'_>) -> Result<bool, Error> {
+        Session::of(context).sees_below(self.0.deleted_at, ProjectById(self.0.id)).await
     }
 }
 
@@ -208,7 +216,7 @@ pub(super) fn list(
 /// The project that a visible row belongs to.
 pub(super) async fn of_reference(context: &Context<'_>, id: Uuid) -> Result<Project, Error> {
     let project = Session::of(context).load(ProjectById(id)).await?;
-    project.map(Project).ok_or_else(|| Error::vanished("project"))
+    project.map(Project).ok_or(Error::VANISHED)
 }
 
 /// The root fields about projects.
@@ -318,11 +326,7 @@ impl ProjectMutation {
                 status: kept(input.status, "status", &mut faults).map(Into::into),
                 expected: input.expected_updated_at.map(|instant| instant.0),
             };
-            if !faults.is_empty() {
-                faults.extend(command.faults());
-                return Ok(ProjectPayload::of(refused(Failure::refused(faults))?));
-            }
-            Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
+            Ok(ProjectPayload::of(write_unless(context, faults, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

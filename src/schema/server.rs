@@ -21,6 +21,7 @@ impl ServerQuery {
                 max_complexity: int(limits.max_complexity),
                 max_aliases: i32::from(limits.max_aliases),
                 max_root_fields: i32::from(limits.max_root_fields),
+                max_selections: int(limits.max_selections),
                 max_document_bytes: int(limits.max_document_bytes),
                 max_page_size: i32::from(MAX_PAGE),
                 default_page_size: i32::from(DEFAULT_PAGE),
@@ -54,6 +55,8 @@ pub struct Limits {
     max_aliases: i32,
     /// How many root fields an operation may select.
     max_root_fields: i32,
+    /// How many fields an operation may select, with its fragments written out.
+    max_selections: i32,
     /// How many bytes a document may have.
     max_document_bytes: i32,
     /// How many rows a page may have.

@@ -1,5 +1,6 @@
 //! What the resolvers of one request may reach: the caller, the loaders, the writer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::batch::{Batches, Gate, Key, Scope};
 use crate::database::{Command, IdempotencyKey, Reader, Reports, Route};
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, UserError};
 
 /// One request, from the resolvers' side.
 pub struct Session {
@@ -16,6 +17,8 @@ pub struct Session {
     route: Route,
     gate: Gate,
     loaded: Mutex<Loaded>,
+    /// Whether a write had an idempotency key: what it answers may have been kept since yesterday.
+    has_kept: AtomicBool,
 }
 
 /// Where a report comes from.
@@ -52,7 +55,7 @@ impl Session {
     pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
         // Nobody can load anything: `viewer` is asked for first.
         let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
-        Self { viewer, route, gate, loaded }
+        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false) }
     }
 
     /// The session of the request that a resolver belongs to.
@@ -96,6 +99,19 @@ impl Session {
         batches.load(key).await
     }
 
+    /// Whether the caller sees what lies below a row that is at hand. A row that this request has read is seen; the
+    /// answer to a write under an idempotency key may be older than the row's deletion, or than the caller's leaving.
+    ///
+    /// # Errors
+    /// There is no caller, or the batch failed.
+    pub async fn sees_below<V, K: Key<Value = Option<V>>>(
+        &self,
+        deleted_at: Option<chrono::DateTime<chrono::Utc>>,
+        row: K,
+    ) -> Result<bool, Error> {
+        Ok(deleted_at.is_none() && (!self.has_kept.load(Ordering::Relaxed) || self.load(row).await?.is_some()))
+    }
+
     /// Loads a report.
     ///
     /// # Errors
@@ -109,20 +125,22 @@ impl Session {
         batches.load(key).await
     }
 
-    /// Writes, and forgets what was read before.
+    /// Writes unless decoding the input has found `faults`, and forgets what was read before.
     ///
     /// # Errors
     /// The input was refused, or the write failed; nothing was written then.
     pub async fn execute<C: Command>(
         &self,
+        faults: Vec<UserError>,
         command: C,
         idempotency_key: Option<String>,
     ) -> Result<C::Output, Failure<C::Output>> {
         let viewer = self.viewer()?;
+        self.has_kept.fetch_or(idempotency_key.is_some(), Ordering::Relaxed);
         let key = idempotency_key.map(|key| IdempotencyKey { viewer, key });
         // The library runs mutation fields under a mutation operation only, and that has a writer.
-        let writer = self.route.writer.as_ref().ok_or_else(|| Error::vanished("writer"))?;
-        let outcome = writer.execute(command, key).await;
+        let writer = self.route.writer.as_ref().ok_or_else(no_writer)?;
+        let outcome = writer.execute(faults, command, key).await;
         *self.loaded() = Loaded::new(viewer, &self.route, &self.gate);
         outcome
     }
@@ -136,4 +154,8 @@ impl Session {
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn no_writer() -> Error {
+    Error::Internal(Arc::new(sea_orm::DbErr::Custom("a mutation has no writer".to_owned())))
 }

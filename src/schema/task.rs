@@ -153,12 +153,14 @@ impl Task {
             Deleted::Exclude => page::Deleted::Exclude,
             deleted => {
                 let project = Session::of(context).load(ProjectById(self.0.card.project_id)).await?;
-                let project = project.ok_or_else(|| Error::vanished("project"))?;
+                let project = project.ok_or(Error::VANISHED)?;
                 allowed(context, project.workspace_id, deleted).await?
             }
         };
         let rows = comment::list(self.0.card.id, order_by, deleted);
-        if self.is_deleted() {
+        // Deleted rows are always read whole.
+        let deleted_at = self.0.detail.as_ref().and_then(|detail| detail.deleted_at);
+        if !Session::of(context).sees_below(deleted_at, TaskById(self.0.card.id)).await? {
             return Ok(Connection::hidden(rows));
         }
         Connection::load(context, rows, page).await
@@ -166,25 +168,20 @@ impl Task {
 }
 
 impl Task {
-    /// Deleted rows are always read whole.
-    fn is_deleted(&self) -> bool {
-        self.0.detail.as_ref().is_some_and(|detail| detail.deleted_at.is_some())
-    }
-
     /// What the card does not hold. A list whose selection needs it has read it with the rows.
     async fn detail(&self, context: &Context<'_>) -> Result<Detail, Error> {
         if let Some(detail) = &self.0.detail {
             return Ok(detail.clone());
         }
         let row = Session::of(context).load(TaskById(self.0.card.id)).await?;
-        row.and_then(|row| row.detail.clone()).ok_or_else(|| Error::vanished("task"))
+        row.and_then(|row| row.detail.clone()).ok_or(Error::VANISHED)
     }
 }
 
 /// The task that a visible row belongs to.
 pub(super) async fn of_reference(context: &Context<'_>, id: uuid::Uuid) -> Result<Task, Error> {
     let task = Session::of(context).load(TaskById(id)).await?;
-    task.map(Task).ok_or_else(|| Error::vanished("task"))
+    task.map(Task).ok_or(Error::VANISHED)
 }
 
 /// Which tasks: those that match every field.

@@ -70,7 +70,7 @@ impl User {
 /// A user that a visible row refers to.
 pub(super) async fn of_reference(context: &Context<'_>, id: uuid::Uuid) -> Result<User, Error> {
     let person = Session::of(context).load(UserById(id)).await?;
-    person.map(User).ok_or_else(|| Error::vanished("user"))
+    person.map(User).ok_or(Error::VANISHED)
 }
 
 /// The root fields about users.

@@ -8,16 +8,15 @@ use uuid::Uuid;
 use super::input::{DeleteInput, RestoreInput, kept};
 use super::member::{Member, MemberFilter, Role};
 use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed, page_cost};
-use super::payload::{Outcome, UserError, refused, write};
+use super::payload::{Outcome, UserError, write, write_unless};
 use super::project::{self, Project, ProjectFilter, ProjectOrder};
 use super::report::Report;
 use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder};
 use crate::commands;
-use crate::database::Command;
 use crate::entities::workspace::Model;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::loaders::member::{MembersOfWorkspace, ViewerRole};
 use crate::loaders::page::PageKey;
 use crate::loaders::project::ProjectsOfWorkspace;
@@ -73,7 +72,7 @@ impl Workspace {
     /// What you may do here.
     async fn viewer_role(&self, context: &Context<'_>) -> Result<Role, Error> {
         let role = Session::of(context).load(ViewerRole(self.0.id)).await?;
-        role.map(Role::from).ok_or_else(|| Error::vanished("membership"))
+        role.map(Role::from).ok_or(Error::VANISHED)
     }
 
     /// The members, in the order in which they were registered as users.
@@ -131,18 +130,24 @@ impl Workspace {
     }
 
     /// Counts over all tasks of the workspace, from a replica. Null where the workspace is deleted.
-    fn report(
+    async fn report(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How old the data may be at most, in milliseconds; a staler replica is passed over.")]
         max_staleness_ms: Option<i32>,
     ) -> Option<Result<Report, Error>> {
-        let subject = self.0.deleted_at.is_none().then_some(Subject::Workspace(self.0.id))?;
-        Some(Report::of(context, subject, max_staleness_ms))
+        match self.shows(context).await {
+            Ok(shows) => shows.then(|| Report::of(context, Subject::Workspace(self.0.id), max_staleness_ms)),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
 impl Workspace {
+    async fn shows(&self, context: &Context<'_>) -> Result<bool, Error> {
+        Session::of(context).sees_below(self.0.deleted_at, WorkspaceById(self.0.id)).await
+    }
+
     /// A list below this workspace.
     async fn connection<N: Listed, K: PageKey<Row = N::Row>>(
         &self,
@@ -150,7 +155,7 @@ impl Workspace {
         list: K,
         page: PageArguments,
     ) -> Result<Connection<N, K>, Error> {
-        if self.0.deleted_at.is_some() {
+        if !self.shows(context).await? {
             return Ok(Connection::hidden(list));
         }
         Connection::load(context, list, page).await
@@ -160,7 +165,7 @@ impl Workspace {
 /// The workspace that a visible row belongs to.
 pub(super) async fn of_reference(context: &Context<'_>, id: Uuid) -> Result<Workspace, Error> {
     let workspace = Session::of(context).load(WorkspaceById(id)).await?;
-    workspace.map(Workspace).ok_or_else(|| Error::vanished("workspace"))
+    workspace.map(Workspace).ok_or(Error::VANISHED)
 }
 
 /// The root fields about workspaces.
@@ -294,11 +299,7 @@ impl WorkspaceMutation {
                 slug: kept(input.slug, "slug", &mut faults),
                 expected: input.expected_updated_at.map(|instant| instant.0),
             };
-            if !faults.is_empty() {
-                faults.extend(command.faults());
-                return Ok(WorkspacePayload::of(refused(Failure::refused(faults))?));
-            }
-            Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
+            Ok(WorkspacePayload::of(write_unless(context, faults, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

@@ -215,7 +215,16 @@ fn check_counts(value: &Value) -> usize {
     checked + children.into_iter().map(check_counts).sum::<usize>()
 }
 
-const WIDE: [&str; 6] = ["--max-complexity", "10000000", "--max-depth", "40", "--max-document-bytes", "1000000"];
+const WIDE: [&str; 8] = [
+    "--max-selections",
+    "100000",
+    "--max-complexity",
+    "10000000",
+    "--max-depth",
+    "40",
+    "--max-document-bytes",
+    "1000000",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_row_and_all_below_it_are_hidden_at_every_path_and_come_back_byte_for_byte() {

@@ -8,6 +8,7 @@ mod fixtures;
 mod harness;
 mod instance;
 mod listing;
+mod mutations;
 mod requests;
 
 mod statements;
@@ -17,6 +18,14 @@ mod project;
 mod report;
 mod task;
 mod workspace;
+
+mod conflict;
+mod deleted_lists;
+mod deletion;
+mod idempotency;
+mod many;
+mod proofs;
+mod rights;
 
 mod cursors;
 mod paging;

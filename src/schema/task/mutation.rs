@@ -8,11 +8,10 @@ use uuid::Uuid;
 use super::{Task, TaskPriority, TaskStatus};
 use crate::commands;
 use crate::commands::Change;
-use crate::database::Command;
 use crate::entities::task::Row;
-use crate::error::{self, Error, Failure};
+use crate::error::{self, Error};
 use crate::schema::input::{DeleteInput, RestoreInput, clearable, kept};
-use crate::schema::payload::{Outcome, UserError, refused, write};
+use crate::schema::payload::{Outcome, UserError, write, write_unless};
 use crate::schema::scalar::{self, ConsistencyToken, DateTime};
 use crate::schema::session::Session;
 
@@ -159,12 +158,8 @@ impl TaskMutation {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
             let key = input.idempotency_key.clone();
-            let (command, mut faults) = update(viewer, input)?;
-            if !faults.is_empty() {
-                faults.extend(command.faults());
-                return Ok(TaskPayload::of(refused(Failure::refused(faults))?));
-            }
-            Ok(TaskPayload::of(write(context, command, key).await?))
+            let (command, faults) = update(viewer, input)?;
+            Ok(TaskPayload::of(write_unless(context, faults, command, key).await?))
         };
         Some(payload.await)
     }
@@ -186,11 +181,7 @@ impl TaskMutation {
                 due_date: clearable(input.due_date.map_value(|date| date.0)),
                 assignee_id: assignee(input.assignee_id)?,
             };
-            if !faults.is_empty() {
-                faults.extend(command.faults());
-                return Ok(TasksPayload::of(refused(Failure::refused(faults))?));
-            }
-            Ok(TasksPayload::of(write(context, command, input.idempotency_key).await?))
+            Ok(TasksPayload::of(write_unless(context, faults, command, input.idempotency_key).await?))
         };
         Some(payload.await)
     }

@@ -11,6 +11,7 @@ mod listing;
 mod mutations;
 mod requests;
 
+mod budgets;
 mod statements;
 
 mod comment;
@@ -28,6 +29,7 @@ mod proofs;
 mod rights;
 
 mod cursors;
+mod moving;
 mod paging;
 mod visibility;
 

@@ -5,12 +5,13 @@
 
 pub mod access;
 pub mod comment;
+pub mod deletion;
 pub mod member;
 pub mod project;
 pub mod task;
 mod text;
 pub mod workspace;
-mod write;
+pub mod write;
 
 use serde::Serialize;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::access::Action;
+use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
@@ -75,8 +76,8 @@ impl Command for Create {
 }
 
 /// A write to the comment `$2`.
-fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
-    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+fn write(name: &'static str, state: State, set: &str) -> Write {
+    let null = state.is();
     Write {
         name,
         noun: "comment",
@@ -122,56 +123,28 @@ impl Command for Update {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let set = format!("body = {}", bound.bind(self.body.clone()));
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
+    }
+}
+
+/// What can be deleted and brought back: comments.
+#[derive(Debug)]
+pub struct Comment;
+
+impl Deletable for Comment {
+    type Row = Model;
+
+    const DELETE: &'static str = "comment_delete";
+    const RESTORE: &'static str = "comment_restore";
+    const COLUMNS: Columns<Model> = COLUMNS;
+
+    fn write(name: &'static str, state: State, set: &str) -> Write {
+        write(name, state, set)
     }
 }
 
 /// Deletes a comment.
-#[derive(Clone, Debug, Serialize)]
-pub struct Delete {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which comment.
-    pub id: Uuid,
-    /// When the caller last saw it change.
-    pub expected: Option<DateTime<Utc>>,
-}
-
-impl Command for Delete {
-    type Output = Model;
-    const NAME: &'static str = "comment_delete";
-
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
-
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
-    }
-}
+pub type Delete = deletion::Delete<Comment>;
 
 /// Brings a deleted comment back.
-#[derive(Clone, Debug, Serialize)]
-pub struct Restore {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which comment.
-    pub id: Uuid,
-}
-
-impl Command for Restore {
-    type Output = Model;
-    const NAME: &'static str = "comment_restore";
-
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
-
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: None };
-        write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
-    }
-}
+pub type Restore = deletion::Restore<Comment>;

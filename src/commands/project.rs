@@ -6,6 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::access::Action;
+use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
@@ -71,8 +72,8 @@ impl Command for Create {
 }
 
 /// A write to the project `$2`.
-fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
-    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+fn write(name: &'static str, state: State, set: &str) -> Write {
+    let null = state.is();
     Write {
         name,
         noun: "project",
@@ -126,56 +127,28 @@ impl Command for Update {
             bound.bind(self.status.map(|status| status.to_value()))
         );
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
     }
 }
 
-/// Deletes a project: its tasks are hidden with it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Delete {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which project.
-    pub id: Uuid,
-    /// When the caller last saw it change.
-    pub expected: Option<DateTime<Utc>>,
-}
+/// What can be deleted and brought back: projects.
+#[derive(Debug)]
+pub struct Project;
 
-impl Command for Delete {
-    type Output = Model;
-    const NAME: &'static str = "project_delete";
+impl Deletable for Project {
+    type Row = Model;
 
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
+    const DELETE: &'static str = "project_delete";
+    const RESTORE: &'static str = "project_restore";
+    const COLUMNS: Columns<Model> = COLUMNS;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    fn write(name: &'static str, state: State, set: &str) -> Write {
+        write(name, state, set)
     }
 }
 
-/// Brings a deleted project back, with exactly what its deletion hid.
-#[derive(Clone, Debug, Serialize)]
-pub struct Restore {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which project.
-    pub id: Uuid,
-}
+/// Deletes a project.
+pub type Delete = deletion::Delete<Project>;
 
-impl Command for Restore {
-    type Output = Model;
-    const NAME: &'static str = "project_restore";
-
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
-
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: None };
-        write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
-    }
-}
+/// Brings a deleted project back.
+pub type Restore = deletion::Restore<Project>;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Change;
 use super::access::Action;
+use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Check, Columns, Existing, TO_CALLER, TOUCH, Write};
 use crate::clock;
@@ -119,8 +120,8 @@ impl Command for Create {
 }
 
 /// A write to the task `$2`.
-fn write(name: &'static str, is_deleted: bool, checks: Vec<Check>, set: &str) -> Write {
-    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+fn write(name: &'static str, state: State, checks: Vec<Check>, set: &str) -> Write {
+    let null = state.is();
     Write {
         name,
         noun: "task",
@@ -210,57 +211,29 @@ impl Command for Update {
             ),
             otherwise: UserError::of("projectId", UserErrorCode::NotFound, message),
         };
-        let write = write(Self::NAME, false, vec![project_check, assignee_check(&assignee)], &set);
+        let write = write(Self::NAME, State::Live, vec![project_check, assignee_check(&assignee)], &set);
         write.run(transaction, bound, COLUMNS, Existing::Row { expected: self.expected }).await
     }
 }
 
-/// Deletes a task: its comments are hidden with it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Delete {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which task.
-    pub id: Uuid,
-    /// When the caller last saw it change.
-    pub expected: Option<DateTime<Utc>>,
-}
+/// What can be deleted and brought back: tasks.
+#[derive(Debug)]
+pub struct Task;
 
-impl Command for Delete {
-    type Output = Row;
-    const NAME: &'static str = "task_delete";
+impl Deletable for Task {
+    type Row = Row;
 
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
+    const DELETE: &'static str = "task_delete";
+    const RESTORE: &'static str = "task_restore";
+    const COLUMNS: Columns<Row> = COLUMNS;
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, Vec::new(), "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    fn write(name: &'static str, state: State, set: &str) -> Write {
+        write(name, state, Vec::new(), set)
     }
 }
 
-/// Brings a deleted task back, with exactly what its deletion hid.
-#[derive(Clone, Debug, Serialize)]
-pub struct Restore {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which task.
-    pub id: Uuid,
-}
+/// Deletes a task.
+pub type Delete = deletion::Delete<Task>;
 
-impl Command for Restore {
-    type Output = Row;
-    const NAME: &'static str = "task_restore";
-
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
-
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: None };
-        write(Self::NAME, true, Vec::new(), "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await
-    }
-}
+/// Brings a deleted task back.
+pub type Restore = deletion::Restore<Task>;

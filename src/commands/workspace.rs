@@ -6,6 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::access::Action;
+use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, TOUCH, Write};
 use crate::clock;
@@ -81,8 +82,8 @@ impl Command for Create {
 }
 
 /// A write to the workspace `$2`.
-fn write(name: &'static str, is_deleted: bool, set: &str) -> Write {
-    let null = if is_deleted { "IS NOT NULL" } else { "IS NULL" };
+fn write(name: &'static str, state: State, set: &str) -> Write {
+    let null = state.is();
     Write {
         name,
         noun: "workspace",
@@ -140,60 +141,35 @@ impl Command for Update {
             bound.bind(self.slug.clone())
         );
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
     }
 }
 
-/// Deletes a workspace: everything in it is hidden with it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Delete {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which workspace.
-    pub id: Uuid,
-    /// When the caller last saw it change.
-    pub expected: Option<DateTime<Utc>>,
-}
+/// What can be deleted and brought back: workspaces.
+#[derive(Debug)]
+pub struct Workspace;
 
-impl Command for Delete {
-    type Output = Model;
-    const NAME: &'static str = "workspace_delete";
+impl Deletable for Workspace {
+    type Row = Model;
 
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
+    const DELETE: &'static str = "workspace_delete";
+    const RESTORE: &'static str = "workspace_restore";
+    const COLUMNS: Columns<Model> = COLUMNS;
+
+    fn write(name: &'static str, state: State, set: &str) -> Write {
+        write(name, state, set)
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, false, "deleted_at = now()").run(transaction, bound, COLUMNS, existing).await
+    fn not_restored(failure: Failure<Model>) -> Failure<Model> {
+        taken(failure)
     }
 }
 
-/// Brings a deleted workspace back, with exactly what its deletion hid.
-#[derive(Clone, Debug, Serialize)]
-pub struct Restore {
-    /// The caller.
-    pub viewer: Uuid,
-    /// Which workspace.
-    pub id: Uuid,
-}
+/// Deletes a workspace.
+pub type Delete = deletion::Delete<Workspace>;
 
-impl Command for Restore {
-    type Output = Model;
-    const NAME: &'static str = "workspace_restore";
-
-    fn faults(&self) -> Vec<UserError> {
-        Vec::new()
-    }
-
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
-        let existing = Existing::Row { expected: None };
-        let restored = write(Self::NAME, true, "deleted_at = NULL").run(transaction, bound, COLUMNS, existing).await;
-        restored.map_err(taken)
-    }
-}
+/// Brings a deleted workspace back.
+pub type Restore = deletion::Restore<Workspace>;
 
 /// The input of a restoration names no slug: its id stands for it.
 fn taken<T>(failure: Failure<T>) -> Failure<T> {

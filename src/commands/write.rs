@@ -22,47 +22,49 @@ pub(super) const TO_CALLER: &str = "\
 pub(super) const TOUCH: &str = "updated_at = greatest(clock_timestamp(), t.updated_at + interval '1 microsecond')";
 
 /// A condition on what a write refers to, and what a person is told where it does not hold.
-pub(super) struct Check {
-    pub(super) condition: String,
-    pub(super) otherwise: UserError,
+pub struct Check {
+    /// In SQL, on what `seen` has found.
+    pub condition: String,
+    /// What a person is told.
+    pub otherwise: UserError,
 }
 
 /// How rows of a noun are read.
-pub(super) struct Columns<T> {
+pub struct Columns<T> {
     /// The select list, each column behind the alias.
-    pub(super) list: fn(&str) -> String,
+    pub list: fn(&str) -> String,
     /// How many columns that is.
-    pub(super) count: usize,
+    pub count: usize,
     /// Reads a row whose columns start at an index.
-    pub(super) decode: fn(&QueryResult, usize) -> Result<T, DbErr>,
+    pub decode: fn(&QueryResult, usize) -> Result<T, DbErr>,
 }
 
 /// A write, on its way to SQL.
-pub(super) struct Write {
+pub struct Write {
     /// The statement's name.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// What the input names, in a word for people.
-    pub(super) noun: &'static str,
+    pub noun: &'static str,
     /// The input's field that names it.
-    pub(super) field: &'static str,
+    pub field: &'static str,
     /// What is being done.
-    pub(super) action: Action,
+    pub action: Action,
     /// The condition that the row is the caller's own.
-    pub(super) own: &'static str,
+    pub own: &'static str,
     /// What of it the statement that writes needs: columns for `target`.
-    pub(super) target: &'static str,
+    pub target: &'static str,
     /// `FROM … WHERE …`: how to find it by `$2`, with the caller's membership `m`; an existing row is `t`.
-    pub(super) from: String,
+    pub from: String,
     /// What must hold besides.
-    pub(super) checks: Vec<Check>,
+    pub checks: Vec<Check>,
     /// A statement that comes before it, as a member of WITH and with a comma behind it; empty where there is none.
-    pub(super) before: String,
+    pub before: String,
     /// What is written: `INSERT … SELECT … FROM target WHERE target.good`, or the like with UPDATE.
-    pub(super) writes: String,
+    pub writes: String,
 }
 
 /// The row that a write changes.
-pub(super) enum Existing {
+pub enum Existing {
     /// There is none yet.
     New,
     /// It must be as the caller last saw it, where the caller says when that was.

@@ -206,11 +206,8 @@ impl CommentMutation {
     ) -> Option<Result<CommentPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::comment::Delete {
-                viewer,
-                id: scalar::uuid(&input.id, "input.id")?,
-                expected: input.expected_updated_at.map(|instant| instant.0),
-            };
+            let expected = input.expected_updated_at.map(|instant| instant.0);
+            let command = commands::comment::Delete::new(viewer, scalar::uuid(&input.id, "input.id")?, expected);
             Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
@@ -224,7 +221,7 @@ impl CommentMutation {
     ) -> Option<Result<CommentPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::comment::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            let command = commands::comment::Restore::new(viewer, scalar::uuid(&input.id, "input.id")?);
             Ok(CommentPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)

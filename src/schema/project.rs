@@ -339,11 +339,8 @@ impl ProjectMutation {
     ) -> Option<Result<ProjectPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::project::Delete {
-                viewer,
-                id: scalar::uuid(&input.id, "input.id")?,
-                expected: input.expected_updated_at.map(|instant| instant.0),
-            };
+            let expected = input.expected_updated_at.map(|instant| instant.0);
+            let command = commands::project::Delete::new(viewer, scalar::uuid(&input.id, "input.id")?, expected);
             Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
@@ -357,7 +354,7 @@ impl ProjectMutation {
     ) -> Option<Result<ProjectPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::project::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            let command = commands::project::Restore::new(viewer, scalar::uuid(&input.id, "input.id")?);
             Ok(ProjectPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)

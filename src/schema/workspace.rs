@@ -312,11 +312,8 @@ impl WorkspaceMutation {
     ) -> Option<Result<WorkspacePayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::workspace::Delete {
-                viewer,
-                id: scalar::uuid(&input.id, "input.id")?,
-                expected: input.expected_updated_at.map(|instant| instant.0),
-            };
+            let expected = input.expected_updated_at.map(|instant| instant.0);
+            let command = commands::workspace::Delete::new(viewer, scalar::uuid(&input.id, "input.id")?, expected);
             Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
@@ -330,7 +327,7 @@ impl WorkspaceMutation {
     ) -> Option<Result<WorkspacePayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::workspace::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            let command = commands::workspace::Restore::new(viewer, scalar::uuid(&input.id, "input.id")?);
             Ok(WorkspacePayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)

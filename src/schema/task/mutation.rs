@@ -194,11 +194,8 @@ impl TaskMutation {
     ) -> Option<Result<TaskPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::task::Delete {
-                viewer,
-                id: scalar::uuid(&input.id, "input.id")?,
-                expected: input.expected_updated_at.map(|instant| instant.0),
-            };
+            let expected = input.expected_updated_at.map(|instant| instant.0);
+            let command = commands::task::Delete::new(viewer, scalar::uuid(&input.id, "input.id")?, expected);
             Ok(TaskPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)
@@ -212,7 +209,7 @@ impl TaskMutation {
     ) -> Option<Result<TaskPayload, Error>> {
         let payload = async {
             let viewer = Session::of(context).viewer()?;
-            let command = commands::task::Restore { viewer, id: scalar::uuid(&input.id, "input.id")? };
+            let command = commands::task::Restore::new(viewer, scalar::uuid(&input.id, "input.id")?);
             Ok(TaskPayload::of(write(context, command, input.idempotency_key).await?))
         };
         Some(payload.await)

@@ -50,7 +50,7 @@ async fn serve(
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
     } else {
-        let pending = migrate::pending(primary).await?;
+        let pending = migrate::pending(primary).await.context("the primary does not answer; check DATABASE_URL")?;
         if pending > 0 {
             tracing::warn!("{pending} migrations are pending: run `trellis migrate up`, or start with --migrate");
         }

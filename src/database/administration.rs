@@ -1,5 +1,7 @@
 //! Single connections for work beside the requests: making databases, migrations, seeds.
 
+use std::time::Duration;
+
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
@@ -12,7 +14,11 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Db
 pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
     check_address(address)?;
     let mut options = ConnectOptions::new(address);
-    options.max_connections(1).set_application_name("trellis administration").sqlx_logging(false);
+    options
+        .acquire_timeout(PATIENCE)
+        .max_connections(1)
+        .set_application_name("trellis administration")
+        .sqlx_logging(false);
     options.map_sqlx_postgres_opts(|connect| connect.options([("lock_timeout", "3s")]));
     sea_orm::Database::connect(options).await
 }
@@ -47,5 +53,8 @@ pub async fn ensure_database(maintenance_address: &str, name: &str) -> Result<()
     }
     connection.close().await
 }
+
+/// How long a server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const FIND_DATABASE: &str = "SELECT 1 FROM pg_database WHERE datname = $1";

@@ -4,13 +4,14 @@ import { type Headers, send } from "./server";
 export type Example = { title: string; query: string; variables: string };
 
 /** What the examples need to know of the data: the viewer's first workspace, and the newest task in it. */
-type Place = { slug: string; taskId: string };
+type Place = { slug: string; task: Task };
+type Task = { id: string; updatedAt: string };
 
-const PLACE = `{ workspaces(first: 1) { nodes { slug tasks(first: 1) { nodes { id } } } } }`;
+const PLACE = `{ workspaces(first: 1) { nodes { slug tasks(first: 1) { nodes { id updatedAt } } } } }`;
 
 /** The examples, with variables that fit what the viewer can see; those of the demo where nothing can be seen. */
 export async function examples(headers: Headers): Promise<Example[]> {
-  const { slug, taskId } = await place(headers);
+  const { slug, task } = await place(headers);
   return [
     {
       title: "Four levels",
@@ -66,7 +67,8 @@ query TaskPage($slug: String!, $first: Int!, $after: Cursor) {
     {
       title: "Change a task",
       query: `# What the input leaves out stays as it is.
-# A refusal is in userErrors, and then nothing was written.
+# Run it twice: the second time the task has changed since expectedUpdatedAt, so nothing
+# is written, userErrors says CONFLICT, and the task comes back as it is now.
 mutation UpdateTask($input: TaskUpdateInput!) {
   taskUpdate(input: $input) {
     task { id title status priority updatedAt }
@@ -74,7 +76,9 @@ mutation UpdateTask($input: TaskUpdateInput!) {
   }
 }
 `,
-      variables: json({ input: { id: taskId, status: "IN_PROGRESS", priority: "HIGH" } }),
+      variables: json({
+        input: { id: task.id, status: "IN_PROGRESS", priority: "HIGH", expectedUpdatedAt: task.updatedAt },
+      }),
     },
     {
       title: "A report",
@@ -105,9 +109,10 @@ query Report($slug: String!) {
 
 async function place(headers: Headers): Promise<Place> {
   const answer = await send({ query: PLACE }, headers).catch(() => ({ data: null }));
-  const data = answer.data as { workspaces?: { nodes: { slug: string; tasks: { nodes: { id: string }[] } }[] } } | null;
+  const data = answer.data as { workspaces?: { nodes: { slug: string; tasks: { nodes: Task[] } }[] } } | null;
   const workspace = data?.workspaces?.nodes[0];
-  return { slug: workspace?.slug ?? "aurora-maps", taskId: workspace?.tasks.nodes[0]?.id ?? "the id of a task" };
+  const task = workspace?.tasks.nodes[0] ?? { id: "the id of a task", updatedAt: "when you last saw it change" };
+  return { slug: workspace?.slug ?? "aurora-maps", task };
 }
 
 function json(value: object): string {

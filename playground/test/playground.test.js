@@ -147,7 +147,12 @@ test("each example answers with data, and tells its statements", async () => {
     assert.ok(extensions.sql.statements.length > 0, title);
     if (title === "FourLevels") assert.ok(data.workspaces.nodes[0].projects.nodes[0].tasks.nodes.length > 0);
     if (title === "TaskPage") assert.equal(data.workspaceBySlug.tasks.nodes.length, 5);
-    if (title === "UpdateTask") assert.equal(data.taskUpdate.task.status, "IN_PROGRESS");
+    if (title === "UpdateTask") {
+      assert.equal(data.taskUpdate.task.status, "IN_PROGRESS");
+      const again = (await run()).data.taskUpdate;
+      assert.equal(again.userErrors[0].code, "CONFLICT");
+      assert.deepEqual(again.task, data.taskUpdate.task);
+    }
     if (title === "Report") assert.ok(data.workspaceBySlug.report.totals.total > 0);
   }
   await picture("report");

@@ -1,5 +1,9 @@
 //! Reports: each number against a hand count.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::Duration;
 use sea_orm::ActiveValue::Set;
 use serde_json::json;
@@ -256,4 +260,38 @@ async fn only_the_selected_parts_of_a_report_are_computed() {
         names.sort_unstable();
         assert_eq!(answer.statements(), names, "{part}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_parts_of_a_report_see_one_snapshot() {
+    let world = Arc::new(World::new().await);
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    let project = world.project(home, "Atlas").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+        async move {
+            while !done.load(Ordering::Relaxed) {
+                world.task(project, "Another").await;
+            }
+        }
+    });
+    let document = "{ workspaceBySlug(slug: \"home\") { report { totals { total } byStatus { count } \
+                    byAssignee { count } byProject { count } } } }";
+    let (mut totals, mut rounds) = (BTreeSet::new(), 0);
+    while rounds < 200 && (rounds < 40 || totals.len() < 10) {
+        let answer = world.ask(ada, document, json!({})).await;
+        let report = &answer.data()["workspaceBySlug"]["report"];
+        let total = report["totals"]["total"].as_i64().unwrap();
+        for part in ["byStatus", "byAssignee", "byProject"] {
+            let sum: i64 = report[part].as_array().unwrap().iter().map(|row| row["count"].as_i64().unwrap()).sum();
+            assert_eq!(sum, total, "{part} in {report}");
+        }
+        totals.insert(total);
+        rounds += 1;
+    }
+    done.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
+    assert!(totals.len() >= 10, "the data hardly changed meanwhile: {totals:?}");
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::access::Action;
 use super::text::Faults;
-use super::write::{Check, Columns, Existing, TO_CALLER, TOUCH, Write};
+use super::write::{Check, Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
 use crate::database::{Bound, Command, NamedStatement, Transaction};
 use crate::entities::columns;
@@ -127,9 +127,7 @@ fn write(name: &'static str, set: &str, role: &str) -> Write {
             Check { condition: stays_owned, otherwise: UserError::of("id", UserErrorCode::Invalid, last_owner) },
         ],
         before: String::new(),
-        writes: format!(
-            "UPDATE members t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
-        ),
+        writes: update("members", set),
     }
 }
 

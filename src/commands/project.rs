@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::Action;
 use super::deletion::{self, Deletable, State};
 use super::text::Faults;
-use super::write::{Columns, Existing, TO_CALLER, TOUCH, Write};
+use super::write::{Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
 use crate::database::{Bound, Command, Transaction};
 use crate::entities::columns;
@@ -86,9 +86,7 @@ fn write(name: &'static str, state: State, set: &str) -> Write {
         ),
         checks: Vec::new(),
         before: String::new(),
-        writes: format!(
-            "UPDATE projects t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
-        ),
+        writes: update("projects", set),
     }
 }
 

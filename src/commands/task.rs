@@ -13,7 +13,7 @@ use super::Change;
 use super::access::Action;
 use super::deletion::{self, Deletable, State};
 use super::text::Faults;
-use super::write::{Check, Columns, Existing, TO_CALLER, TOUCH, Write};
+use super::write::{Check, Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
 use crate::database::{Bound, Command, Transaction};
 use crate::entities::task::{Priority, Projection, Row, Status};
@@ -135,7 +135,7 @@ fn write(name: &'static str, state: State, checks: Vec<Check>, set: &str) -> Wri
         ),
         checks,
         before: String::new(),
-        writes: format!("UPDATE tasks t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"),
+        writes: update("tasks", set),
     }
 }
 

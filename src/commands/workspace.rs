@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::Action;
 use super::deletion::{self, Deletable, State};
 use super::text::Faults;
-use super::write::{Columns, Existing, TOUCH, Write};
+use super::write::{Columns, Existing, Write, update};
 use crate::clock;
 use crate::database::{Bound, Command, NamedStatement, Transaction};
 use crate::entities::columns;
@@ -97,9 +97,7 @@ fn write(name: &'static str, state: State, set: &str) -> Write {
         ),
         checks: Vec::new(),
         before: String::new(),
-        writes: format!(
-            "UPDATE workspaces t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good"
-        ),
+        writes: update("workspaces", set),
     }
 }
 

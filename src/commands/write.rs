@@ -21,6 +21,11 @@ pub(super) const TO_CALLER: &str = "\
 /// When the row was last changed, strictly growing.
 pub(super) const TOUCH: &str = "updated_at = greatest(clock_timestamp(), t.updated_at + interval '1 microsecond')";
 
+/// The statement that changes the row that `target` has found, where that is good.
+pub(super) fn update(table: &str, set: &str) -> String {
+    format!("UPDATE {table} t SET {set}, {TOUCH} FROM target WHERE t.id = target.target_id AND target.good")
+}
+
 /// A condition on what a write refers to, and what a person is told where it does not hold.
 pub struct Check {
     /// In SQL, on what `seen` has found.

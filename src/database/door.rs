@@ -57,9 +57,10 @@ impl Door {
     /// Opens a pool. Only the primary is asked for a connection at once: a replica that is down must not stop the start.
     #[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
     pub(super) async fn open(address: &str, access: Access, pools: &PoolSettings) -> Result<Self, DbErr> {
-        let (connections, statement_timeout_ms) = match access.name.as_str() {
-            "primary" => (pools.primary_connections, pools.statement_timeout_ms),
-            _ => (pools.report_connections, pools.report_timeout_ms),
+        let (connections, statement_timeout_ms) = if access.read_only {
+            (pools.report_connections, pools.report_timeout_ms)
+        } else {
+            (pools.primary_connections, pools.statement_timeout_ms)
         };
         check_address(address)?;
         let mut options = ConnectOptions::new(address);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::parse_query;
-use async_graphql::{ErrorExtensionValues, Response as Answer, ServerError, Value, value};
+use async_graphql::{Response as Answer, ServerError, Value, value};
 use async_graphql_axum::GraphQLResponse;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -89,7 +89,7 @@ async fn answer(
             format!("The document is not GraphQL:\n{error}"),
         )
     })?;
-    let Some(operation) = guard::operation(&document, request.operation_name.as_deref()) else {
+    let Some((name, operation)) = guard::operation(&document, request.operation_name.as_deref()) else {
         let message =
             "operationName must name one of the document's operations; it can be left out where there is one.";
         return Err(Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message));
@@ -97,8 +97,8 @@ async fn answer(
     guard::check_size(&document, &app.limits)?;
     guard::complete_variables(&document, operation, &mut request.variables)?;
     let kind = guard::kind(operation);
-    if let Some(name) = name_of(&document, request.operation_name.as_deref()) {
-        operation_name.clone_from(&name);
+    if let Some(name) = name {
+        name.clone_into(operation_name);
     }
     request.set_parsed_query(document);
 
@@ -109,16 +109,6 @@ async fn answer(
     let execution = gate.run(app.schema.execute(request.data(session)));
     let deadline = Duration::from_millis(u64::from(app.limits.request_timeout_ms));
     Ok(tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)?)
-}
-
-/// The name of the operation in the document, for the log.
-fn name_of(document: &async_graphql::parser::types::ExecutableDocument, asked: Option<&str>) -> Option<String> {
-    use async_graphql::parser::types::DocumentOperations;
-    match (&document.operations, asked) {
-        (_, Some(name)) => Some(name.to_owned()),
-        (DocumentOperations::Multiple(operations), None) => operations.keys().next().map(ToString::to_string),
-        (DocumentOperations::Single(_), None) => None,
-    }
 }
 
 /// Reads the body, no further than its limit.
@@ -206,11 +196,15 @@ fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Co
         None if BAD_INPUT.iter().any(|start| error.message.starts_with(start)) => Code::BadUserInput,
         None => Code::GraphqlValidationFailed,
     };
-    let mut extensions = error.extensions.take().unwrap_or_default();
-    extensions.set("code", code.as_str());
-    extensions.set("requestId", request_id);
-    error.extensions = Some(extensions);
+    label(error, code.as_str(), request_id);
     code
+}
+
+/// Tells a client what kind of error it is, and by which id to ask about it.
+fn label(error: &mut ServerError, code: &str, request_id: &str) {
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("code", code);
+    extensions.set("requestId", request_id);
 }
 
 /// Whether execution began: an answer of nothing but errors without a path was refused before.
@@ -237,10 +231,7 @@ const MEDIA_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "app
 
 fn refuse(status: StatusCode, code: &str, message: &str, request_id: &str) -> Response {
     let mut error = ServerError::new(message, None);
-    let mut extensions = ErrorExtensionValues::default();
-    extensions.set("code", code);
-    extensions.set("requestId", request_id);
-    error.extensions = Some(extensions);
+    label(&mut error, code, request_id);
     let body = serde_json::to_string(&Errors { errors: vec![error] }).unwrap_or_default();
     let mut response = (status, MEDIA_TYPE, body).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {

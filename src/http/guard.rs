@@ -82,15 +82,19 @@ enum Text {
     Block,
 }
 
-/// The operation that a request asks for, where the document has it.
-pub(super) fn operation<'a>(document: &'a ExecutableDocument, name: Option<&str>) -> Option<&'a OperationDefinition> {
-    match (&document.operations, name) {
-        (DocumentOperations::Single(operation), None) => Some(&operation.node),
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name).map(|operation| &operation.node),
-        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
-            operations.values().next().map(|operation| &operation.node)
+/// The operation that a request asks for, where the document has it, and its name, where it has one.
+pub(super) fn operation<'a>(
+    document: &'a ExecutableDocument,
+    asked: Option<&str>,
+) -> Option<(Option<&'a str>, &'a OperationDefinition)> {
+    match (&document.operations, asked) {
+        (DocumentOperations::Single(operation), None) => Some((None, &operation.node)),
+        (DocumentOperations::Multiple(operations), asked) => {
+            let is_asked = |name: &str| asked.map_or(operations.len() == 1, |asked| asked == name);
+            let (name, operation) = operations.iter().find(|(name, _)| is_asked(name))?;
+            Some((Some(name.as_str()), &operation.node))
         }
-        (DocumentOperations::Single(_), Some(_)) | (DocumentOperations::Multiple(_), None) => None,
+        (DocumentOperations::Single(_), Some(_)) => None,
     }
 }
 

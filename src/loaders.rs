@@ -1,4 +1,4 @@
-//! Batch functions by noun: many keys in, one statement, the rows that the caller may see out.
+//! Keys by noun: of many keys one statement, of its rows what the caller may see.
 //!
 //! A row is visible when it and everything above it are live and the caller is a live member of its workspace. Loads
 //! by id check that in the statement itself, so "missing", "deleted" and "not yours" are the same answer. Lists are

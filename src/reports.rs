@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
-use crate::batch::Scope;
 use crate::database::NamedStatement;
 use crate::error::Error;
 
@@ -34,21 +33,30 @@ struct Statement {
     sql: &'static str,
 }
 
+impl Subject {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Project(_) => Kind::Project,
+            Self::Workspace(_) => Kind::Workspace,
+        }
+    }
+
+    fn id(self) -> Uuid {
+        let (Self::Project(id) | Self::Workspace(id)) = self;
+        id
+    }
+}
+
 /// What kind of subject.
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Projects.
     Project,
+    /// Workspaces.
     Workspace,
 }
 
 impl Kind {
-    fn id_of(self, subject: Subject) -> Option<Uuid> {
-        match (self, subject) {
-            (Self::Project, Subject::Project(id)) | (Self::Workspace, Subject::Workspace(id)) => Some(id),
-            _ => None,
-        }
-    }
-
     fn subject(self, id: Uuid) -> Subject {
         match self {
             Self::Project => Subject::Project(id),
@@ -69,28 +77,35 @@ impl Kind {
     }
 }
 
-/// Runs a statement for all subjects, in one for each kind of them, and hands over each row with its subject, whose id
-/// is the first column. `values` are `$2` and so on.
-async fn load<T>(
-    scope: &Scope,
-    statement: &Statement,
-    subjects: &[Subject],
-    values: &[Value],
+impl Statement {
+    /// The statement for subjects of one kind. `values` are `$2` and so on.
+    fn of(
+        &self,
+        kind: Kind,
+        subjects: impl Iterator<Item = Subject>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> NamedStatement {
+        let [of_projects, of_workspaces] = self.names;
+        let name = match kind {
+            Kind::Project => of_projects,
+            Kind::Workspace => of_workspaces,
+        };
+        let (tasks, id) = kind.sql();
+        let sql = self.sql.replace("{tasks}", tasks).replace("{id}", id);
+        let ids: Vec<Uuid> = subjects.map(Subject::id).collect();
+        NamedStatement::new(name, sql, std::iter::once(ids.into()).chain(values))
+    }
+}
+
+/// The rows by their subjects, whose ids are the first column.
+fn by_subject<T>(
+    kind: Kind,
+    rows: &[QueryResult],
     decode: impl Fn(&QueryResult) -> Result<T, Error>,
 ) -> Result<HashMap<Subject, Vec<T>>, Error> {
     let mut found: HashMap<Subject, Vec<T>> = HashMap::new();
-    for (name, kind) in statement.names.into_iter().zip([Kind::Project, Kind::Workspace]) {
-        let ids: Vec<Uuid> = subjects.iter().filter_map(|subject| kind.id_of(*subject)).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let keys = ids.len();
-        let (tasks, id) = kind.sql();
-        let sql = statement.sql.replace("{tasks}", tasks).replace("{id}", id);
-        let bound = std::iter::once(ids.into()).chain(values.iter().cloned());
-        for row in scope.reader.rows(NamedStatement::new(name, sql, bound).keys(keys)).await? {
-            found.entry(kind.subject(row.try_get_by_index(0)?)).or_default().push(decode(&row)?);
-        }
+    for row in rows {
+        found.entry(kind.subject(row.try_get_by_index(0)?)).or_default().push(decode(row)?);
     }
     Ok(found)
 }

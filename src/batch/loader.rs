@@ -3,17 +3,18 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataloader::BatchFn;
 use dataloader::cached::Loader;
 use futures_channel::oneshot;
+use futures_util::future::try_join_all;
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::gate::{Dispatched, Gate, Queue};
-use crate::database::Reader;
+use crate::database::{NamedStatement, Reader};
 use crate::error::Error;
 
 /// What a batch reads with: never more than the caller may see.
@@ -29,12 +30,24 @@ pub struct Scope {
 pub trait Key: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// What comes back; its default is the answer for a key that has nothing: cheap to clone.
     type Value: Clone + Default + Send + Sync + 'static;
+    /// What keys that share a statement have in common.
+    type Group: Eq + Hash + Send + Sync;
 
     /// Whether the answer never asks for more keys.
     const IS_LEAF: bool = false;
 
-    /// Loads all keys, each distinct, in one statement for each set of arguments. Keys may be missing in the answer.
-    fn load(scope: &Scope, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Self::Value>, Error>> + Send;
+    /// The group of the key.
+    fn group(&self) -> Self::Group;
+
+    /// The statement that answers the keys of a group, one at least and each distinct, with what `viewer` may see. Its
+    /// text depends on the group alone.
+    fn statement(group: &Self::Group, keys: &[Self], viewer: Uuid) -> NamedStatement;
+
+    /// What the rows of that statement say. Keys may be missing in it.
+    ///
+    /// # Errors
+    /// A column is missing or of another type.
+    fn answers(group: &Self::Group, keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error>;
 }
 
 /// The loaders of one request. Never shared by requests: batches must not mix callers or routes.
@@ -120,9 +133,22 @@ struct Batch(Scope);
 
 impl<K: Key> BatchFn<K, Answer<K>> for Batch {
     async fn load(&mut self, keys: &[K]) -> HashMap<K, Answer<K>> {
-        match K::load(&self.0, keys).await {
+        match load(&self.0, keys).await {
             Ok(mut found) => keys.iter().map(|key| (key.clone(), Ok(found.remove(key).unwrap_or_default()))).collect(),
             Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
         }
     }
+}
+
+/// Loads all keys, in one statement for each group of them.
+async fn load<K: Key>(scope: &Scope, keys: &[K]) -> Result<HashMap<K, K::Value>, Error> {
+    let mut groups: HashMap<K::Group, Vec<K>> = HashMap::new();
+    for key in keys {
+        groups.entry(key.group()).or_default().push(key.clone());
+    }
+    let loaded = groups.into_iter().map(async |(group, keys)| {
+        let statement = K::statement(&group, &keys, scope.viewer).keys(keys.len());
+        K::answers(&group, &keys, &scope.reader.rows(statement).await?)
+    });
+    Ok(try_join_all(loaded).await?.into_iter().flatten().collect())
 }

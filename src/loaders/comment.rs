@@ -7,9 +7,9 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, JoinType, QueryFilter, 
 use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue};
+use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue};
 use super::{count, in_project_of};
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::comment::{Column, Entity, Model, Relation};
 use crate::entities::{columns, task};
@@ -21,8 +21,11 @@ pub struct CommentById(pub Uuid);
 
 impl Key for CommentById {
     type Value = Option<Arc<Model>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let select = Entity::find()
             .join(JoinType::InnerJoin, Relation::Task.def())
@@ -30,8 +33,10 @@ impl Key for CommentById {
             .filter(Column::Id.eq_any(ids))
             .filter(Column::DeletedAt.is_null())
             .filter(task::Column::DeletedAt.is_null());
-        let statement = NamedStatement::build("comment_by_id", in_project_of(select, scope.viewer).as_query());
-        let rows = scope.reader.rows(statement.keys(keys.len())).await?;
+        NamedStatement::build("comment_by_id", in_project_of(select, viewer).as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let comment = Model::decode(row, 0)?;
@@ -52,14 +57,6 @@ pub struct CommentsOfTask {
     pub direction: Direction,
     /// How many, from where.
     pub page: Page,
-}
-
-impl Key for CommentsOfTask {
-    type Value = Arc<Rows<Model>>;
-
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        page::load(scope, keys).await
-    }
 }
 
 impl PageKey for CommentsOfTask {
@@ -127,21 +124,23 @@ pub struct CommentCount {
 
 impl Key for CommentCount {
     type Value = i64;
+    type Group = Deleted;
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        count::load(
-            scope,
-            keys,
-            |key| (key.task_id, key.deleted),
-            |deleted, _| {
-                let sql = format!(
-                    "SELECT t.task_id, count(*) FROM comments t WHERE t.task_id = ANY($1) AND {} GROUP BY t.task_id",
-                    deleted.condition()
-                );
-                ("comment_count_of_task", sql)
-            },
-        )
-        .await
+    fn group(&self) -> Deleted {
+        self.deleted
+    }
+
+    fn statement(deleted: &Deleted, keys: &[Self], _: Uuid) -> NamedStatement {
+        let sql = format!(
+            "SELECT t.task_id, count(*) FROM comments t WHERE t.task_id = ANY($1) AND {} GROUP BY t.task_id",
+            deleted.condition()
+        );
+        let tasks: Vec<Uuid> = keys.iter().map(|key| key.task_id).collect();
+        NamedStatement::new("comment_count_of_task", sql, [tasks.into()])
+    }
+
+    fn answers(_: &Deleted, keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
+        count::answers(keys, |key| key.task_id, rows)
     }
 }

@@ -7,8 +7,8 @@ use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter
 use uuid::Uuid;
 
 use super::count;
-use super::page::{self, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
-use crate::batch::{Key, Scope};
+use super::page::{Cut, Direction, Page, PageKey, Position, SortValue};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::member::{Column, Entity, Model, Role};
@@ -20,8 +20,11 @@ pub struct MemberById(pub Uuid);
 
 impl Key for MemberById {
     type Value = Option<Arc<Model>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let sql = format!(
             "SELECT {} FROM members t JOIN workspaces w ON w.id = t.workspace_id AND w.deleted_at IS NULL \
              JOIN members m ON m.workspace_id = w.id AND m.user_id = $2 AND m.deleted_at IS NULL \
@@ -30,8 +33,10 @@ impl Key for MemberById {
             columns("t", Column::iter())
         );
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let statement = NamedStatement::new("member_by_id", sql, [ids.into(), scope.viewer.into()]);
-        let rows = scope.reader.rows(statement.keys(keys.len())).await?;
+        NamedStatement::new("member_by_id", sql, [ids.into(), viewer.into()])
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let member = Model::decode(row, 0)?;
@@ -47,15 +52,20 @@ pub struct ViewerRole(pub Uuid);
 
 impl Key for ViewerRole {
     type Value = Option<Role>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let workspaces: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let select = Entity::find()
             .filter(Column::WorkspaceId.eq_any(workspaces))
-            .filter(Column::UserId.eq(scope.viewer))
+            .filter(Column::UserId.eq(viewer))
             .filter(Column::DeletedAt.is_null());
-        let statement = NamedStatement::build("viewer_role", select.as_query()).keys(keys.len());
-        let rows = scope.reader.rows(statement).await?;
+        NamedStatement::build("viewer_role", select.as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let member = Model::decode(row, 0)?;
@@ -74,14 +84,6 @@ pub struct MembersOfWorkspace {
     pub roles: Option<Vec<Role>>,
     /// How many, from where.
     pub page: Page,
-}
-
-impl Key for MembersOfWorkspace {
-    type Value = Arc<Rows<Model>>;
-
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        page::load(scope, keys).await
-    }
 }
 
 impl PageKey for MembersOfWorkspace {
@@ -152,22 +154,25 @@ pub struct MemberCount {
 
 impl Key for MemberCount {
     type Value = i64;
+    type Group = Option<Vec<Role>>;
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        count::load(
-            scope,
-            keys,
-            |key| (key.workspace_id, key.roles.clone()),
-            |roles, bound| {
-                let sql = format!(
-                    "SELECT t.workspace_id, count(*) FROM members t \
-                 WHERE t.workspace_id = ANY($1) AND t.deleted_at IS NULL{} GROUP BY t.workspace_id",
-                    with_roles(roles.as_deref(), bound)
-                );
-                ("member_count_of_workspace", sql)
-            },
-        )
-        .await
+    fn group(&self) -> Self::Group {
+        self.roles.clone()
+    }
+
+    fn statement(roles: &Self::Group, keys: &[Self], viewer: Uuid) -> NamedStatement {
+        let workspaces: Vec<Uuid> = keys.iter().map(|key| key.workspace_id).collect();
+        let mut bound = Bound::new(viewer, vec![workspaces.into()]);
+        let sql = format!(
+            "SELECT t.workspace_id, count(*) FROM members t \
+             WHERE t.workspace_id = ANY($1) AND t.deleted_at IS NULL{} GROUP BY t.workspace_id",
+            with_roles(roles.as_deref(), &mut bound)
+        );
+        NamedStatement::new("member_count_of_workspace", sql, bound.into_values())
+    }
+
+    fn answers(_: &Self::Group, keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
+        count::answers(keys, |key| key.workspace_id, rows)
     }
 }

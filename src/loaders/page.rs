@@ -4,16 +4,15 @@
 //! of 50 projects. One row more than the page tells whether there is another page.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
 use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::error::Error;
 
@@ -154,13 +153,13 @@ impl<R> Default for Rows<R> {
 }
 
 /// A list of a parent's children, cut to a page.
-pub trait PageKey: Key<Value = Arc<Rows<Self::Row>>> {
+pub trait PageKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// A child.
-    type Row: Send + Sync;
+    type Row: Send + Sync + 'static;
     /// Counts the whole list.
     type Count: Key<Value = i64>;
-    /// What two keys must have in common to share a statement, besides the cut.
-    type Arguments: Clone + Eq + Hash + Send + Sync;
+    /// What two keys must have in common to share a statement, besides the page.
+    type Arguments: Eq + Hash + Send + Sync;
 
     /// The page.
     fn page(&self) -> Page;
@@ -368,53 +367,46 @@ impl Cut {
     }
 }
 
-/// Loads all pages, in one statement for each distinct set of arguments.
-pub(super) fn load<K: PageKey>(
-    scope: &Scope,
-    keys: &[K],
-) -> impl Future<Output = Result<HashMap<K, K::Value>, Error>> + Send {
-    let mut groups: HashMap<(K::Arguments, Cut, u16), Vec<K>> = HashMap::new();
-    for key in keys {
-        let (arguments, page) = (key.arguments(), key.page());
+impl<K: PageKey> Key for K {
+    type Value = Arc<Rows<K::Row>>;
+    type Group = (K::Arguments, Cut, u16);
+
+    fn group(&self) -> Self::Group {
+        let (arguments, page) = (self.arguments(), self.page());
         let cut = Cut::new(K::direction(&arguments), &page);
-        groups.entry((arguments, cut, page.limit)).or_default().push(key.clone());
+        (arguments, cut, page.limit)
     }
-    async move {
-        let groups =
-            groups.into_iter().map(|((arguments, cut, limit), keys)| load_group(scope, arguments, cut, limit, keys));
-        Ok(try_join_all(groups).await?.into_iter().flatten().collect())
-    }
-}
 
-async fn load_group<K: PageKey>(
-    scope: &Scope,
-    arguments: K::Arguments,
-    cut: Cut,
-    limit: u16,
-    keys: Vec<K>,
-) -> Result<Vec<(K, K::Value)>, Error> {
-    let parents: Vec<Uuid> = keys.iter().map(PageKey::parent).collect();
-    let mut bound = Bound::new(scope.viewer, vec![parents.into(), (i64::from(limit) + 1).into()]);
-    let source = cut.source(&keys, &mut bound);
-    let (name, select) = K::sql(&arguments, cut, &mut bound);
-    let sql = format!("SELECT k.ord, t.* FROM {source} CROSS JOIN LATERAL ({select}) t");
-    let statement = NamedStatement::new(name, sql, bound.into_values()).keys(keys.len());
+    fn statement((arguments, cut, limit): &Self::Group, keys: &[K], viewer: Uuid) -> NamedStatement {
+        let parents: Vec<Uuid> = keys.iter().map(PageKey::parent).collect();
+        let mut bound = Bound::new(viewer, vec![parents.into(), (i64::from(*limit) + 1).into()]);
+        let source = cut.source(keys, &mut bound);
+        let (name, select) = K::sql(arguments, *cut, &mut bound);
+        let sql = format!("SELECT k.ord, t.* FROM {source} CROSS JOIN LATERAL ({select}) t");
+        NamedStatement::new(name, sql, bound.into_values())
+    }
 
-    let mut pages: Vec<Rows<K::Row>> = keys.iter().map(|_| Rows::default()).collect();
-    for row in scope.reader.rows(statement).await? {
-        let ord: i64 = row.try_get_by_index(0)?;
-        let page = usize::try_from(ord - 1).ok().and_then(|index| pages.get_mut(index));
-        let Some(page) = page else { continue };
-        if page.rows.len() == usize::from(limit) {
-            page.has_more = true;
-        } else {
-            page.rows.push(Arc::new(K::decode(&arguments, &row, 1)?));
+    fn answers(
+        (arguments, cut, limit): &Self::Group,
+        keys: &[K],
+        rows: &[QueryResult],
+    ) -> Result<HashMap<K, Self::Value>, Error> {
+        let mut pages: Vec<Rows<K::Row>> = keys.iter().map(|_| Rows::default()).collect();
+        for row in rows {
+            let ord: i64 = row.try_get_by_index(0)?;
+            let page = usize::try_from(ord - 1).ok().and_then(|index| pages.get_mut(index));
+            let Some(page) = page else { continue };
+            if page.rows.len() == usize::from(*limit) {
+                page.has_more = true;
+            } else {
+                page.rows.push(Arc::new(K::decode(arguments, row, 1)?));
+            }
         }
-    }
-    if cut.walk == Walk::Backward {
-        for page in &mut pages {
-            page.rows.reverse();
+        if cut.walk == Walk::Backward {
+            for page in &mut pages {
+                page.rows.reverse();
+            }
         }
+        Ok(keys.iter().cloned().zip(pages.into_iter().map(Arc::new)).collect())
     }
-    Ok(keys.into_iter().zip(pages.into_iter().map(Arc::new)).collect())
 }

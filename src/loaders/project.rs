@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
+use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue, containing};
 use super::{count, in_project_of};
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::project::{Column, Entity, Model, Status};
@@ -20,12 +20,17 @@ pub struct ProjectById(pub Uuid);
 
 impl Key for ProjectById {
     type Value = Option<Arc<Model>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let select = in_project_of(Entity::find().filter(Column::Id.eq_any(ids)), scope.viewer);
-        let statement = NamedStatement::build("project_by_id", select.as_query()).keys(keys.len());
-        let rows = scope.reader.rows(statement).await?;
+        let select = in_project_of(Entity::find().filter(Column::Id.eq_any(ids)), viewer);
+        NamedStatement::build("project_by_id", select.as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let project = Model::decode(row, 0)?;
@@ -81,14 +86,6 @@ pub struct ProjectsOfWorkspace {
     pub order: (OrderField, Direction),
     /// How many, from where.
     pub page: Page,
-}
-
-impl Key for ProjectsOfWorkspace {
-    type Value = Arc<Rows<Model>>;
-
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        page::load(scope, keys).await
-    }
 }
 
 impl PageKey for ProjectsOfWorkspace {
@@ -166,23 +163,26 @@ pub struct ProjectCount {
 
 impl Key for ProjectCount {
     type Value = i64;
+    type Group = Filter;
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        count::load(
-            scope,
-            keys,
-            |key| (key.workspace_id, key.filter.clone()),
-            |filter, bound| {
-                let sql = format!(
-                    "SELECT t.workspace_id, count(*) FROM projects t WHERE t.workspace_id = ANY($1) AND {}{} \
-                 GROUP BY t.workspace_id",
-                    filter.deleted.condition(),
-                    filter.conditions(bound)
-                );
-                ("project_count_of_workspace", sql)
-            },
-        )
-        .await
+    fn group(&self) -> Filter {
+        self.filter.clone()
+    }
+
+    fn statement(filter: &Filter, keys: &[Self], viewer: Uuid) -> NamedStatement {
+        let workspaces: Vec<Uuid> = keys.iter().map(|key| key.workspace_id).collect();
+        let mut bound = Bound::new(viewer, vec![workspaces.into()]);
+        let sql = format!(
+            "SELECT t.workspace_id, count(*) FROM projects t WHERE t.workspace_id = ANY($1) AND {}{} \
+             GROUP BY t.workspace_id",
+            filter.deleted.condition(),
+            filter.conditions(&mut bound)
+        );
+        NamedStatement::new("project_count_of_workspace", sql, bound.into_values())
+    }
+
+    fn answers(_: &Filter, keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
+        count::answers(keys, |key| key.workspace_id, rows)
     }
 }

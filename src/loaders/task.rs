@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
 use sea_orm::{ActiveEnum, ColumnTrait, DbErr, EntityTrait, JoinType, QueryFilter, QueryResult, QuerySelect};
 use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
 use super::in_project_of;
-use super::page::{self, Cut, Deleted, Direction, Page, PageKey, Position, Rows, SortValue, containing};
-use crate::batch::{Key, Scope};
+use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue, containing};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::task::{Column, Entity, Priority, Projection, Relation, Row, Status};
 use crate::error::Error;
@@ -22,15 +21,20 @@ pub struct TaskById(pub Uuid);
 
 impl Key for TaskById {
     type Value = Option<Arc<Row>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let select = Entity::find()
             .join(JoinType::InnerJoin, Relation::Project.def())
             .filter(Column::Id.eq_any(ids))
             .filter(Column::DeletedAt.is_null());
-        let statement = NamedStatement::build("task_by_id", in_project_of(select, scope.viewer).as_query());
-        let rows = scope.reader.rows(statement.keys(keys.len())).await?;
+        NamedStatement::build("task_by_id", in_project_of(select, viewer).as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let row = Row::decode(row, 0, Projection::Full)?;
@@ -79,10 +83,14 @@ impl Parent {
 
 /// What kind of parent it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Level {
+pub enum Level {
+    /// A project.
     Project,
+    /// A column of a project's board.
     Column,
+    /// A workspace.
     Workspace,
+    /// A user.
     Assignee,
 }
 
@@ -184,14 +192,6 @@ pub struct TaskPage {
     pub projection: Projection,
     /// How many, from where.
     pub page: Page,
-}
-
-impl Key for TaskPage {
-    type Value = Arc<Rows<Row>>;
-
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        page::load(scope, keys).await
-    }
 }
 
 /// What two pages must have in common to share a statement.
@@ -377,68 +377,62 @@ pub struct TaskCount {
 
 impl Key for TaskCount {
     type Value = i64;
+    type Group = (Level, Filter);
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        let mut groups: HashMap<(Level, &Filter), Vec<&Self>> = HashMap::new();
-        for key in keys {
-            groups.entry((key.parent.level(), &key.filter)).or_default().push(key);
-        }
-        let counted = groups.into_iter().map(|((level, filter), keys)| count_group(scope, level, filter, keys));
-        Ok(try_join_all(counted).await?.into_iter().flatten().collect())
+    fn group(&self) -> (Level, Filter) {
+        (self.parent.level(), self.filter.clone())
     }
-}
 
-async fn count_group(
-    scope: &Scope,
-    level: Level,
-    filter: &Filter,
-    keys: Vec<&TaskCount>,
-) -> Result<Vec<(TaskCount, i64)>, Error> {
-    // Two columns of a board are two keys of one project.
-    let mut parents: Vec<Uuid> = keys.iter().map(|key| key.parent.id()).collect();
-    parents.sort_unstable();
-    parents.dedup();
-    let mut bound = Bound::new(scope.viewer, vec![parents.into()]);
-    let status = filter.bind_statuses(&mut bound);
-    let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
-    let shown = format!("{}{status}{}", filter.deleted.condition(), filter.conditions(&mut bound));
-    let (name, sql) = match level {
-        Level::Project => (
-            "task_count_of_project",
-            format!(
-                "SELECT t.project_id, count(*), '' FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
-                 GROUP BY t.project_id"
+    fn statement((level, filter): &(Level, Filter), keys: &[Self], viewer: Uuid) -> NamedStatement {
+        // Two columns of a board are two keys of one project.
+        let mut parents: Vec<Uuid> = keys.iter().map(|key| key.parent.id()).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        let mut bound = Bound::new(viewer, vec![parents.into()]);
+        let status = filter.bind_statuses(&mut bound);
+        let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
+        let shown = format!("{}{status}{}", filter.deleted.condition(), filter.conditions(&mut bound));
+        let (name, sql) = match level {
+            Level::Project => (
+                "task_count_of_project",
+                format!(
+                    "SELECT t.project_id, count(*), '' FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
+                     GROUP BY t.project_id"
+                ),
             ),
-        ),
-        Level::Column => (
-            "task_count_of_column",
-            format!(
-                "SELECT t.project_id, count(*), t.status FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
-                 GROUP BY t.project_id, t.status"
+            Level::Column => (
+                "task_count_of_column",
+                format!(
+                    "SELECT t.project_id, count(*), t.status FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
+                     GROUP BY t.project_id, t.status"
+                ),
             ),
-        ),
-        Level::Workspace => (
-            "task_count_of_workspace",
-            format!(
-                "SELECT p.workspace_id, count(*), '' FROM projects p JOIN tasks t ON t.project_id = p.id AND {shown} \
-                 WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id"
+            Level::Workspace => (
+                "task_count_of_workspace",
+                format!(
+                    "SELECT p.workspace_id, count(*), '' FROM projects p JOIN tasks t ON t.project_id = p.id AND {shown} \
+                     WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id"
+                ),
             ),
-        ),
-        Level::Assignee => (
-            "task_count_of_assignee",
-            format!(
-                "SELECT t.assignee_id, count(*), '' FROM tasks t \
-                 WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {shown} AND {} GROUP BY t.assignee_id",
-                visible_to(&bound.bind_viewer())
+            Level::Assignee => (
+                "task_count_of_assignee",
+                format!(
+                    "SELECT t.assignee_id, count(*), '' FROM tasks t \
+                     WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {shown} AND {} GROUP BY t.assignee_id",
+                    visible_to(&bound.bind_viewer())
+                ),
             ),
-        ),
-    };
-    let statement = NamedStatement::new(name, sql, bound.into_values()).keys(keys.len());
-    let mut counts: HashMap<(Uuid, String), i64> = HashMap::new();
-    for row in scope.reader.rows(statement).await? {
-        counts.insert((row.try_get_by_index(0)?, row.try_get_by_index(2)?), row.try_get_by_index(1)?);
+        };
+        NamedStatement::new(name, sql, bound.into_values())
     }
-    let count = |key: &TaskCount| counts.get(&(key.parent.id(), key.parent.part().unwrap_or_default())).copied();
-    Ok(keys.into_iter().map(|key| (key.clone(), count(key).unwrap_or_default())).collect())
+
+    fn answers(_: &(Level, Filter), keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
+        let mut counts: HashMap<(Uuid, String), i64> = HashMap::new();
+        for row in rows {
+            counts.insert((row.try_get_by_index(0)?, row.try_get_by_index(2)?), row.try_get_by_index(1)?);
+        }
+        let count = |key: &Self| counts.get(&(key.parent.id(), key.parent.part().unwrap_or_default())).copied();
+        Ok(keys.iter().map(|key| (key.clone(), count(key).unwrap_or_default())).collect())
+    }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::Iterable;
+use sea_orm::{Iterable, QueryResult};
 use uuid::Uuid;
 
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::NamedStatement;
 use crate::entities::columns;
 use crate::entities::user::{Column, Model};
@@ -28,8 +28,11 @@ pub struct UserById(pub Uuid);
 
 impl Key for UserById {
     type Value = Option<Arc<Person>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let columns = columns("u", Column::iter());
         let sql = format!(
             "SELECT u.id = $2 OR EXISTS (\
@@ -40,8 +43,10 @@ impl Key for UserById {
              FROM users u WHERE u.id = ANY($1)"
         );
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let statement = NamedStatement::new("user_by_id", sql, [ids.into(), scope.viewer.into()]);
-        let rows = scope.reader.rows(statement.keys(keys.len())).await?;
+        NamedStatement::new("user_by_id", sql, [ids.into(), viewer.into()])
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         rows.iter()
             .map(|row| {
                 let person = Person { shares_workspace: row.try_get_by_index(0)?, user: Model::decode(row, 1)? };

@@ -1,14 +1,15 @@
 //! Workspaces by id and by slug, and pages and the count of those that the caller is a member of.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait, Select};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::page::{self, Cut, Direction, Page, PageKey, Position, Rows, SortValue};
+use super::page::{Cut, Direction, Page, PageKey, Position, SortValue};
 use super::{count, joined_by};
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::columns;
 use crate::entities::workspace::{Column, Entity, Model};
@@ -20,11 +21,18 @@ pub struct WorkspaceById(pub Uuid);
 
 impl Key for WorkspaceById {
     type Value = Option<Arc<Model>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let found = load("workspace_by_id", scope, Entity::find().filter(Column::Id.eq_any(ids)), keys.len()).await?;
-        Ok(found.into_iter().map(|workspace| (Self(workspace.id), Some(workspace))).collect())
+        let select = Entity::find().filter(Column::Id.eq_any(ids));
+        NamedStatement::build("workspace_by_id", joined_by(select, viewer).as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
+        by(|workspace| Self(workspace.id), rows)
     }
 }
 
@@ -34,24 +42,29 @@ pub struct WorkspaceBySlug(pub String);
 
 impl Key for WorkspaceBySlug {
     type Value = Option<Arc<Model>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let slugs: Vec<String> = keys.iter().map(|key| key.0.clone()).collect();
         let select = Entity::find().filter(Column::Slug.eq_any(slugs));
-        let found = load("workspace_by_slug", scope, select, keys.len()).await?;
-        Ok(found.into_iter().map(|workspace| (Self(workspace.slug.clone()), Some(workspace))).collect())
+        NamedStatement::build("workspace_by_slug", joined_by(select, viewer).as_query())
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
+        by(|workspace| Self(workspace.slug.clone()), rows)
     }
 }
 
-async fn load(
-    name: &'static str,
-    scope: &Scope,
-    select: Select<Entity>,
-    keys: usize,
-) -> Result<Vec<Arc<Model>>, Error> {
-    let statement = NamedStatement::build(name, joined_by(select, scope.viewer).as_query()).keys(keys);
-    let rows = scope.reader.rows(statement).await?;
-    rows.iter().map(|row| Ok(Arc::new(Model::decode(row, 0)?))).collect()
+/// The workspaces in `rows` by their keys.
+fn by<K: Eq + Hash>(key: fn(&Model) -> K, rows: &[QueryResult]) -> Result<HashMap<K, Option<Arc<Model>>>, Error> {
+    rows.iter()
+        .map(|row| {
+            let workspace = Model::decode(row, 0)?;
+            Ok((key(&workspace), Some(Arc::new(workspace))))
+        })
+        .collect()
 }
 
 /// A page of a user's workspaces, in the order of their ids: that of their creation.
@@ -61,14 +74,6 @@ pub struct WorkspacesOfUser {
     pub user_id: Uuid,
     /// How many, from where.
     pub page: Page,
-}
-
-impl Key for WorkspacesOfUser {
-    type Value = Arc<Rows<Model>>;
-
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        page::load(scope, keys).await
-    }
 }
 
 impl PageKey for WorkspacesOfUser {
@@ -125,22 +130,22 @@ pub struct WorkspaceCount(pub Uuid);
 
 impl Key for WorkspaceCount {
     type Value = i64;
+    type Group = ();
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, i64>, Error> {
-        count::load(
-            scope,
-            keys,
-            |key| (key.0, ()),
-            |(), _| {
-                let sql = format!(
-                    "SELECT m.user_id, count(*) FROM members m {JOIN_LIVE} \
-                 WHERE m.user_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.user_id"
-                );
-                ("workspace_count_of_user", sql)
-            },
-        )
-        .await
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], _: Uuid) -> NamedStatement {
+        let sql = format!(
+            "SELECT m.user_id, count(*) FROM members m {JOIN_LIVE} \
+             WHERE m.user_id = ANY($1) AND m.deleted_at IS NULL GROUP BY m.user_id"
+        );
+        let users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        NamedStatement::new("workspace_count_of_user", sql, [users.into()])
+    }
+
+    fn answers((): &(), keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
+        count::answers(keys, |key| key.0, rows)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::{Statement, Subject};
-use crate::batch::{Key, Scope};
+use super::{Kind, Statement, Subject, by_subject};
+use crate::batch::Key;
+use crate::database::NamedStatement;
 use crate::error::Error;
 
 const STATEMENT: Statement =
@@ -31,17 +33,25 @@ pub struct LoadByAssignee(pub Subject);
 
 impl Key for LoadByAssignee {
     type Value = Arc<Vec<Load>>;
+    type Group = Kind;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        let subjects: Vec<Subject> = keys.iter().map(|key| key.0).collect();
-        let loads = super::load(scope, &STATEMENT, &subjects, &[], |row| {
+    fn group(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn statement(kind: &Kind, keys: &[Self], _: Uuid) -> NamedStatement {
+        STATEMENT.of(*kind, keys.iter().map(|key| key.0), [])
+    }
+
+    fn answers(kind: &Kind, _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let loads = by_subject(*kind, rows, |row| {
             Ok(Load {
                 assignee_id: row.try_get_by_index(1)?,
                 count: row.try_get_by_index(2)?,
                 open: row.try_get_by_index(3)?,
                 overdue: row.try_get_by_index(4)?,
             })
-        });
-        Ok(loads.await?.into_iter().map(|(subject, loads)| (Self(subject), Arc::new(loads))).collect())
+        })?;
+        Ok(loads.into_iter().map(|(subject, loads)| (Self(subject), Arc::new(loads))).collect())
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
+use sea_orm::QueryResult;
+use uuid::Uuid;
 
-use super::{Statement, Subject};
-use crate::batch::{Key, Scope};
+use super::{Kind, Statement, Subject, by_subject};
+use crate::batch::Key;
+use crate::database::NamedStatement;
 use crate::error::Error;
 
 const STATEMENT: Statement =
@@ -36,25 +38,30 @@ pub struct CycleTime {
 
 impl Key for CycleTime {
     type Value = Statistics;
+    type Group = (Kind, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        let mut ranges: HashMap<_, Vec<Subject>> = HashMap::new();
-        for key in keys {
-            ranges.entry((key.from, key.to)).or_default().push(key.subject);
-        }
-        let loads = ranges.into_iter().map(async |((from, to), subjects)| {
-            let bounds = [from.into(), to.into()];
-            let statistics = super::load(scope, &STATEMENT, &subjects, &bounds, |row| {
-                let percentiles: Vec<f64> = row.try_get_by_index(2)?;
-                let (samples, mean) = (row.try_get_by_index(1)?, row.try_get_by_index(3)?);
-                Ok(Statistics { samples, percentiles: percentiles.try_into().ok(), mean })
-            });
-            let key = |(subject, statistics): (Subject, Vec<Statistics>)| {
-                Some((Self { subject, from, to }, statistics.into_iter().next()?))
-            };
-            Ok::<Vec<_>, Error>(statistics.await?.into_iter().filter_map(key).collect())
-        });
-        Ok(try_join_all(loads).await?.into_iter().flatten().collect())
+    fn group(&self) -> Self::Group {
+        (self.subject.kind(), self.from, self.to)
+    }
+
+    fn statement((kind, from, to): &Self::Group, keys: &[Self], _: Uuid) -> NamedStatement {
+        STATEMENT.of(*kind, keys.iter().map(|key| key.subject), [(*from).into(), (*to).into()])
+    }
+
+    fn answers(
+        &(kind, from, to): &Self::Group,
+        _: &[Self],
+        rows: &[QueryResult],
+    ) -> Result<HashMap<Self, Self::Value>, Error> {
+        let statistics = by_subject(kind, rows, |row| {
+            let percentiles: Vec<f64> = row.try_get_by_index(2)?;
+            let (samples, mean) = (row.try_get_by_index(1)?, row.try_get_by_index(3)?);
+            Ok(Statistics { samples, percentiles: percentiles.try_into().ok(), mean })
+        })?;
+        let only = |(subject, statistics): (Subject, Vec<Statistics>)| {
+            Some((Self { subject, from, to }, statistics.into_iter().next()?))
+        };
+        Ok(statistics.into_iter().filter_map(only).collect())
     }
 }

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{Statement, Subject};
-use crate::batch::{Key, Scope};
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::{Kind, Statement, Subject, by_subject};
+use crate::batch::Key;
+use crate::database::NamedStatement;
 use crate::error::Error;
 
 const STATEMENT: Statement =
@@ -18,18 +22,26 @@ pub struct Overdue(pub Subject);
 
 impl Key for Overdue {
     type Value = [i64; 5];
+    type Group = Kind;
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        let subjects: Vec<Subject> = keys.iter().map(|key| key.0).collect();
-        let counts = super::load(scope, &STATEMENT, &subjects, &[], |row| {
+    fn group(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn statement(kind: &Kind, keys: &[Self], _: Uuid) -> NamedStatement {
+        STATEMENT.of(*kind, keys.iter().map(|key| key.0), [])
+    }
+
+    fn answers(kind: &Kind, _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let counts = by_subject(*kind, rows, |row| {
             let mut counts = [0; 5];
             for (bucket, count) in counts.iter_mut().enumerate() {
                 *count = row.try_get_by_index(bucket + 1)?;
             }
             Ok(counts)
-        });
+        })?;
         let only = |(subject, counts): (Subject, Vec<[i64; 5]>)| Some((Self(subject), *counts.first()?));
-        Ok(counts.await?.into_iter().filter_map(only).collect())
+        Ok(counts.into_iter().filter_map(only).collect())
     }
 }

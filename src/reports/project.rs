@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use crate::batch::{Key, Scope};
+use crate::batch::Key;
 use crate::database::NamedStatement;
 use crate::error::Error;
 
@@ -28,12 +29,18 @@ pub struct LoadByProject(pub Uuid);
 
 impl Key for LoadByProject {
     type Value = Arc<Vec<Load>>;
+    type Group = ();
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
+    fn group(&self) {}
+
+    fn statement((): &(), keys: &[Self], _: Uuid) -> NamedStatement {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let statement = NamedStatement::new("projects_of_report", include_str!("project.sql"), [ids.into()]);
+        NamedStatement::new("projects_of_report", include_str!("project.sql"), [ids.into()])
+    }
+
+    fn answers((): &(), _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
         let mut loads: HashMap<Self, Vec<Load>> = HashMap::new();
-        for row in scope.reader.rows(statement.keys(keys.len())).await? {
+        for row in rows {
             let load = Load {
                 project_id: row.try_get_by_index(1)?,
                 count: row.try_get_by_index(2)?,

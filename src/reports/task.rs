@@ -5,8 +5,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Statement, Subject};
-use crate::batch::{Key, Scope};
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::{Kind, Statement, Subject, by_subject};
+use crate::batch::Key;
+use crate::database::NamedStatement;
 use crate::entities::task::{Priority, Status};
 use crate::error::Error;
 
@@ -34,11 +38,19 @@ pub struct Tally(pub Subject);
 
 impl Key for Tally {
     type Value = Arc<Vec<Cell>>;
+    type Group = Kind;
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        let subjects: Vec<Subject> = keys.iter().map(|key| key.0).collect();
-        let cells = super::load(scope, &STATEMENT, &subjects, &[], |row| {
+    fn group(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn statement(kind: &Kind, keys: &[Self], _: Uuid) -> NamedStatement {
+        STATEMENT.of(*kind, keys.iter().map(|key| key.0), [])
+    }
+
+    fn answers(kind: &Kind, _: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, Self::Value>, Error> {
+        let cells = by_subject(*kind, rows, |row| {
             Ok(Cell {
                 status: row.try_get_by_index(1)?,
                 priority: row.try_get_by_index(2)?,
@@ -46,7 +58,7 @@ impl Key for Tally {
                 overdue: row.try_get_by_index(4)?,
                 unassigned: row.try_get_by_index(5)?,
             })
-        });
-        Ok(cells.await?.into_iter().map(|(subject, cells)| (Self(subject), Arc::new(cells))).collect())
+        })?;
+        Ok(cells.into_iter().map(|(subject, cells)| (Self(subject), Arc::new(cells))).collect())
     }
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
+use sea_orm::QueryResult;
+use uuid::Uuid;
 
-use super::{Statement, Subject};
-use crate::batch::{Key, Scope};
+use super::{Kind, Statement, Subject, by_subject};
+use crate::batch::Key;
+use crate::database::NamedStatement;
 use crate::error::Error;
 
 const STATEMENT: Statement =
@@ -69,24 +71,30 @@ pub struct Throughput {
 
 impl Key for Throughput {
     type Value = Arc<Vec<Point>>;
+    type Group = (Kind, Range);
     const IS_LEAF: bool = true;
 
-    async fn load(scope: &Scope, keys: &[Self]) -> Result<HashMap<Self, Self::Value>, Error> {
-        let mut ranges: HashMap<&Range, Vec<Subject>> = HashMap::new();
-        for key in keys {
-            ranges.entry(&key.range).or_default().push(key.subject);
-        }
-        let loads = ranges.into_iter().map(async |(range, subjects)| {
-            let Range { interval, from, to, time_zone } = range;
-            let values = [interval.unit().into(), time_zone.clone().into(), (*from).into(), (*to).into()];
-            let points = super::load(scope, &STATEMENT, &subjects, &values, |row| {
-                let (start, created, completed) =
-                    (row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
-                Ok(Point { start, created, completed })
-            });
-            let key = |(subject, points)| (Self { subject, range: range.clone() }, Arc::new(points));
-            Ok::<Vec<_>, Error>(points.await?.into_iter().map(key).collect())
-        });
-        Ok(try_join_all(loads).await?.into_iter().flatten().collect())
+    fn group(&self) -> (Kind, Range) {
+        (self.subject.kind(), self.range.clone())
+    }
+
+    fn statement((kind, range): &(Kind, Range), keys: &[Self], _: Uuid) -> NamedStatement {
+        let Range { interval, from, to, time_zone } = range;
+        let values = [interval.unit().into(), time_zone.clone().into(), (*from).into(), (*to).into()];
+        STATEMENT.of(*kind, keys.iter().map(|key| key.subject), values)
+    }
+
+    fn answers(
+        (kind, range): &(Kind, Range),
+        _: &[Self],
+        rows: &[QueryResult],
+    ) -> Result<HashMap<Self, Self::Value>, Error> {
+        let points = by_subject(*kind, rows, |row| {
+            let (start, created, completed) =
+                (row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+            Ok(Point { start, created, completed })
+        })?;
+        let key = |(subject, points)| (Self { subject, range: range.clone() }, Arc::new(points));
+        Ok(points.into_iter().map(key).collect())
     }
 }

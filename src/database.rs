@@ -19,7 +19,8 @@ pub use meter::{Executed, Meter};
 pub use replication::Freshness;
 pub use route::{Operation, Reports, Route};
 pub use statement::{Bound, NamedStatement};
-pub use transaction::{Command, Transaction};
+pub use transaction::{Command, Exchange};
+use transaction::Transaction;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,10 +10,10 @@ use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
-use crate::database::{Bound, Command, Transaction};
+use crate::database::{Bound, Command, Exchange};
 use crate::entities::columns;
 use crate::entities::comment::{Column, Model};
-use crate::error::{Failure, UserError};
+use crate::error::UserError;
 
 const BODY_CHARACTERS: usize = 50_000;
 
@@ -48,7 +48,7 @@ impl Command for Create {
         body_faults(&self.body)
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.task_id.into()]);
         let writes = format!(
             "INSERT INTO comments AS t (id, task_id, author_id, body) \
@@ -71,7 +71,7 @@ impl Command for Create {
             before: String::new(),
             writes,
         };
-        write.run(transaction, bound, COLUMNS, Existing::New).await
+        write.exchange(bound, COLUMNS, Existing::New)
     }
 }
 
@@ -117,11 +117,11 @@ impl Command for Update {
         body_faults(&self.body)
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let set = format!("body = {}", bound.bind(self.body.clone()));
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).exchange(bound, COLUMNS, existing)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::write::{Columns, Existing, Write};
-use crate::database::{Bound, Command, Transaction};
+use crate::database::{Bound, Command, Exchange};
 use crate::error::{Failure, UserError};
 
 /// Whether a write is to a live row or to a deleted one.
@@ -77,10 +77,10 @@ impl<N: Deletable> Command for Delete<N> {
         Vec::new()
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<N::Row, Failure<N::Row>> {
+    fn exchange(&self) -> Exchange<N::Row> {
         let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let existing = Existing::Row { expected: self.expected };
-        N::write(Self::NAME, State::Live, "deleted_at = now()").run(transaction, bound, N::COLUMNS, existing).await
+        N::write(Self::NAME, State::Live, "deleted_at = now()").exchange(bound, N::COLUMNS, existing)
     }
 }
 
@@ -109,10 +109,9 @@ impl<N: Deletable> Command for Restore<N> {
         Vec::new()
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<N::Row, Failure<N::Row>> {
+    fn exchange(&self) -> Exchange<N::Row> {
         let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let write = N::write(Self::NAME, State::Deleted, "deleted_at = NULL");
-        let restored = write.run(transaction, bound, N::COLUMNS, Existing::Row { expected: None }).await;
-        restored.map_err(N::not_restored)
+        write.exchange(bound, N::COLUMNS, Existing::Row { expected: None }).map_failure(N::not_restored)
     }
 }

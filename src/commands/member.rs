@@ -9,10 +9,10 @@ use super::access::Action;
 use super::text::Faults;
 use super::write::{Check, Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
-use crate::database::{Bound, Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Exchange, NamedStatement};
 use crate::entities::columns;
 use crate::entities::member::{Column, Model, Role};
-use crate::error::{Failure, UserError, UserErrorCode};
+use crate::error::{UserError, UserErrorCode};
 
 fn select(alias: &str) -> String {
     columns(alias, Column::iter())
@@ -63,7 +63,7 @@ impl Command for Add {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.workspace_id.into()]);
         let local = self.email.split('@').next().unwrap_or_default();
         let name: String = self.name.as_deref().unwrap_or(local).chars().take(200).collect();
@@ -92,15 +92,16 @@ impl Command for Add {
             ),
             writes,
         };
-        write.run(transaction, bound, COLUMNS, Existing::New).await
+        write.exchange(bound, COLUMNS, Existing::New)
     }
 }
 
-/// Of two changes that each leave one other owner, the second must see the first: they take turns by the workspace.
-async fn take_turns(id: Uuid, transaction: &Transaction) -> Result<(), Failure<Model>> {
+/// Of two changes that each leave one other owner, the second must see the first: they take turns by the workspace of
+/// the member `id`, which this statement locks first.
+#[must_use]
+pub fn turn(id: Uuid) -> NamedStatement {
     let sql = "SELECT 1 FROM workspaces WHERE id = (SELECT workspace_id FROM members WHERE id = $1) FOR NO KEY UPDATE";
-    transaction.rows(NamedStatement::new("member_turn", sql, [id.into()])).await?;
-    Ok(())
+    NamedStatement::new("member_turn", sql, [id.into()])
 }
 
 /// A write to the membership `$2`, after which it has the role that is the SQL expression `role`, or none.
@@ -152,12 +153,11 @@ impl Command for Update {
         Vec::new()
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        take_turns(self.id, transaction).await?;
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let role = format!("{}::text", bound.bind(self.role.to_value()));
         let write = write(Self::NAME, &format!("role = {role}"), &role);
-        write.run(transaction, bound, COLUMNS, Existing::Row { expected: self.expected }).await
+        write.exchange(bound, COLUMNS, Existing::Row { expected: self.expected }).after(turn(self.id))
     }
 }
 
@@ -180,10 +180,9 @@ impl Command for Remove {
         Vec::new()
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
-        take_turns(self.id, transaction).await?;
+    fn exchange(&self) -> Exchange<Model> {
         let bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let write = write(Self::NAME, "deleted_at = now()", "'viewer'");
-        write.run(transaction, bound, COLUMNS, Existing::Row { expected: self.expected }).await
+        write.exchange(bound, COLUMNS, Existing::Row { expected: self.expected }).after(turn(self.id))
     }
 }

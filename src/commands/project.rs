@@ -10,10 +10,10 @@ use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
-use crate::database::{Bound, Command, Transaction};
+use crate::database::{Bound, Command, Exchange};
 use crate::entities::columns;
 use crate::entities::project::{Column, Model, Status};
-use crate::error::{Failure, UserError};
+use crate::error::UserError;
 
 const NAME_CHARACTERS: usize = 200;
 
@@ -46,7 +46,7 @@ impl Command for Create {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.workspace_id.into()]);
         let writes = format!(
             "INSERT INTO projects AS t (id, workspace_id, name, status) \
@@ -67,7 +67,7 @@ impl Command for Create {
             before: String::new(),
             writes,
         };
-        write.run(transaction, bound, COLUMNS, Existing::New).await
+        write.exchange(bound, COLUMNS, Existing::New)
     }
 }
 
@@ -117,7 +117,7 @@ impl Command for Update {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let set = format!(
             "name = coalesce({}, t.name), status = coalesce({}, t.status)",
@@ -125,7 +125,7 @@ impl Command for Update {
             bound.bind(self.status.map(|status| status.to_value()))
         );
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).exchange(bound, COLUMNS, existing)
     }
 }
 

@@ -15,9 +15,9 @@ use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Check, Columns, Existing, TO_CALLER, Write, update};
 use crate::clock;
-use crate::database::{Bound, Command, Transaction};
+use crate::database::{Bound, Command, Exchange};
 use crate::entities::task::{Priority, Projection, Row, Status};
-use crate::error::{Failure, UserError, UserErrorCode};
+use crate::error::{UserError, UserErrorCode};
 
 /// The longest title, in characters: a title is in an index, whose rows end at about 2,700 bytes.
 const TITLE_CHARACTERS: usize = 500;
@@ -88,7 +88,7 @@ impl Command for Create {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+    fn exchange(&self) -> Exchange<Row> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.project_id.into()]);
         let assignee = format!("{}::uuid", bound.bind(self.assignee_id));
         let status = bound.bind(self.status.to_value());
@@ -115,7 +115,7 @@ impl Command for Create {
             before: String::new(),
             writes,
         };
-        write.run(transaction, bound, COLUMNS, Existing::New).await
+        write.exchange(bound, COLUMNS, Existing::New)
     }
 }
 
@@ -179,7 +179,7 @@ impl Command for Update {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Row, Failure<Row>> {
+    fn exchange(&self) -> Exchange<Row> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let project = format!("{}::uuid", bound.bind(self.project_id));
         let assignee = format!("{}::uuid", bound.bind(self.assignee_id.value().flatten()));
@@ -212,7 +212,7 @@ impl Command for Update {
             otherwise: UserError::of("projectId", UserErrorCode::NotFound, message),
         };
         let write = write(Self::NAME, State::Live, vec![project_check, assignee_check(&assignee)], &set);
-        write.run(transaction, bound, COLUMNS, Existing::Row { expected: self.expected }).await
+        write.exchange(bound, COLUMNS, Existing::Row { expected: self.expected })
     }
 }
 

@@ -10,7 +10,7 @@ use super::deletion::{self, Deletable, State};
 use super::text::Faults;
 use super::write::{Columns, Existing, Write, update};
 use crate::clock;
-use crate::database::{Bound, Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Exchange, NamedStatement};
 use crate::entities::columns;
 use crate::entities::workspace::{Column, Model};
 use crate::error::{Error, Failure, UserError, UserErrorCode};
@@ -58,7 +58,8 @@ impl Command for Create {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    #[expect(clippy::result_large_err, reason = "a write has one outcome, which is not copied about")]
+    fn exchange(&self) -> Exchange<Model> {
         let sql = format!(
             "WITH w AS (\
                INSERT INTO workspaces (id, name, slug) SELECT $2, $3, $4 FROM users u \
@@ -74,10 +75,11 @@ impl Command for Create {
             self.slug.clone().into(),
             clock::new_id().into(),
         ];
-        let rows = transaction.rows(NamedStatement::new(Self::NAME, sql, values)).await?;
-        // Only a live user can be an owner: a token outlives its user.
-        let row = rows.first().ok_or(Error::Unauthenticated)?;
-        Ok(Model::decode(row, 0).map_err(Error::from)?)
+        Exchange::new(NamedStatement::new(Self::NAME, sql, values), |rows| {
+            // Only a live user can be an owner: a token outlives its user.
+            let row = rows.first().ok_or(Error::Unauthenticated)?;
+            Ok(Model::decode(row, 0).map_err(Error::from)?)
+        })
     }
 }
 
@@ -131,7 +133,7 @@ impl Command for Update {
         faults.0
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Model, Failure<Model>> {
+    fn exchange(&self) -> Exchange<Model> {
         let mut bound = Bound::new(self.viewer, vec![self.viewer.into(), self.id.into()]);
         let set = format!(
             "name = coalesce({}, t.name), slug = coalesce({}, t.slug)",
@@ -139,7 +141,7 @@ impl Command for Update {
             bound.bind(self.slug.clone())
         );
         let existing = Existing::Row { expected: self.expected };
-        write(Self::NAME, State::Live, &set).run(transaction, bound, COLUMNS, existing).await
+        write(Self::NAME, State::Live, &set).exchange(bound, COLUMNS, existing)
     }
 }
 

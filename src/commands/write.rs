@@ -9,7 +9,7 @@ use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::access::Action;
-use crate::database::{Bound, NamedStatement, Transaction};
+use crate::database::{Bound, Exchange, NamedStatement};
 use crate::error::{Error, Failure, UserError, UserErrorCode};
 
 /// From a project `p` to its live workspace `w`, and to the membership `m` of the live caller, who is `$1`.
@@ -80,28 +80,33 @@ pub enum Existing {
 }
 
 impl Write {
-    /// Runs the statement.
-    pub(super) async fn run<T>(
-        self,
-        transaction: &Transaction,
-        mut bound: Bound,
-        columns: Columns<T>,
-        existing: Existing,
-    ) -> Result<T, Failure<T>> {
+    /// The statement, and what its rows say.
+    pub(super) fn exchange<T: 'static>(self, bound: Bound, columns: Columns<T>, existing: Existing) -> Exchange<T> {
+        let statement = self.statement(bound, &columns, &existing);
+        Exchange::new(statement, move |rows| {
+            let Some(row) = rows.first() else {
+                let message = format!("There is no such {}.", self.noun);
+                return Err(UserError::of(self.field, UserErrorCode::NotFound, message).into());
+            };
+            self.read(row, &columns, &existing)
+        })
+    }
+
+    fn statement<T>(&self, mut bound: Bound, columns: &Columns<T>, existing: &Existing) -> NamedStatement {
         let allowed = self.action.allowed(self.own, &mut bound);
         let numbered = |text: fn(usize, &Check) -> String| {
             self.checks.iter().enumerate().map(|(n, check)| text(n, check)).collect::<Vec<_>>().concat()
         };
         let checks = numbered(|n, check| format!(", {} AS check_{n}", check.condition));
         let all_checks = numbered(|n, _| format!(" AND check_{n}"));
-        let (fresh, lock) = match &existing {
+        let (fresh, lock) = match existing {
             Existing::New => ("true".to_owned(), ""),
             Existing::Row { expected: None } => ("true".to_owned(), "FOR UPDATE OF t"),
             Existing::Row { expected: Some(expected) } => {
                 (format!("t.updated_at = {}", bound.bind(*expected)), "FOR UPDATE OF t")
             }
         };
-        let (current, shown) = match &existing {
+        let (current, shown) = match existing {
             Existing::New => (String::new(), String::new()),
             Existing::Row { .. } => (format!(", {}", (columns.list)("t")), format!(", {}", (columns.list)("target"))),
         };
@@ -117,12 +122,7 @@ impl Write {
             written = (columns.list)("t"),
             seen_checks = numbered(|n, _| format!(", target.check_{n}")),
         );
-        let rows = transaction.rows(NamedStatement::new(self.name, sql, bound.into_values())).await?;
-        let Some(row) = rows.first() else {
-            let message = format!("There is no such {}.", self.noun);
-            return Err(UserError::of(self.field, UserErrorCode::NotFound, message).into());
-        };
-        self.read(row, &columns, &existing)
+        NamedStatement::new(self.name, sql, bound.into_values())
     }
 
     /// The row that was written, or why none was.

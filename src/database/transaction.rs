@@ -16,7 +16,7 @@ use crate::error::{Error, Failure, StatementFailure, UserError};
 /// How often a transaction is run that deadlocks or cannot be serialized.
 const ATTEMPTS: u32 = 3;
 
-/// What a mutation does, as plain input. It may run more than once, so it must have no effect outside the transaction.
+/// What a mutation does, as plain input. It may run more than once, so it has no effect outside its statements.
 /// Commands of one name with equal input are the same write to an idempotency key.
 pub trait Command: Serialize + Send + Sync + 'static {
     /// What was written. It can be kept, for a repetition under the same idempotency key.
@@ -28,11 +28,45 @@ pub trait Command: Serialize + Send + Sync + 'static {
     /// Every fault that the input shows by itself. It is asked for before anything else, so bad input costs nothing.
     fn faults(&self) -> Vec<UserError>;
 
-    /// Does it.
-    fn run(
-        &self,
-        transaction: &Transaction,
-    ) -> impl Future<Output = Result<Self::Output, Failure<Self::Output>>> + Send;
+    /// What it sends, and what the answer says.
+    fn exchange(&self) -> Exchange<Self::Output>;
+}
+
+type Answer = Result<Vec<QueryResult>, StatementFailure>;
+
+/// What a command sends, and what the answer says.
+pub struct Exchange<T> {
+    first: Option<NamedStatement>,
+    main: NamedStatement,
+    outcome: Box<dyn FnOnce(Answer) -> Result<T, Failure<T>> + Send>,
+}
+
+impl<T: 'static> Exchange<T> {
+    /// A statement, and what its rows say.
+    pub fn new(
+        main: NamedStatement,
+        outcome: impl FnOnce(Vec<QueryResult>) -> Result<T, Failure<T>> + Send + 'static,
+    ) -> Self {
+        Self { first: None, main, outcome: Box::new(|answer| outcome(answer?)) }
+    }
+
+    /// The same after another statement, whose answer says nothing: it waits for a lock.
+    #[must_use]
+    pub fn after(self, first: NamedStatement) -> Self {
+        Self { first: Some(first), ..self }
+    }
+
+    /// The same with another failure for each.
+    #[must_use]
+    pub fn map_failure(self, map: fn(Failure<T>) -> Failure<T>) -> Self {
+        let outcome = self.outcome;
+        Self { outcome: Box::new(move |answer| outcome(answer).map_err(map)), ..self }
+    }
+
+    /// Its statements, in order.
+    pub fn into_statements(self) -> impl Iterator<Item = NamedStatement> {
+        self.first.into_iter().chain([self.main])
+    }
 }
 
 /// An open transaction on the primary.
@@ -101,7 +135,7 @@ impl Writer {
         let inner = self.count("begin", self.door.pool.begin()).await?;
         let transaction = Transaction { inner, door: Arc::clone(&self.door), meter: self.meter.clone() };
         let outcome = match key {
-            None => command.run(&transaction).await,
+            None => run(command, &transaction).await,
             Some(key) => once(command, key, &transaction).await,
         };
         match outcome {
@@ -129,6 +163,15 @@ impl Writer {
     }
 }
 
+/// Runs a command's statements.
+async fn run<C: Command>(command: &C, transaction: &Transaction) -> Result<C::Output, Failure<C::Output>> {
+    let Exchange { first, main, outcome } = command.exchange();
+    if let Some(first) = first {
+        transaction.rows(first).await?;
+    }
+    outcome(transaction.rows(main).await)
+}
+
 /// Runs a command unless its key says that it has been run.
 async fn once<C: Command>(
     command: &C,
@@ -138,7 +181,7 @@ async fn once<C: Command>(
     match key.claim(command, transaction).await? {
         Claim::Done(output) => Ok(output),
         Claim::Mine(claim) => {
-            let output = command.run(transaction).await?;
+            let output = run(command, transaction).await?;
             claim.keep(&output, transaction).await?;
             Ok(output)
         }

@@ -9,7 +9,7 @@ use super::{COLUMNS, completed_at, is_nobody_or_member, select};
 use crate::commands::Change;
 use crate::commands::access::Action;
 use crate::commands::write::{TO_CALLER, TOUCH};
-use crate::database::{Bound, Command, NamedStatement, Transaction};
+use crate::database::{Bound, Command, Exchange, NamedStatement};
 use crate::entities::task::{Priority, Row, Status};
 use crate::error::{Error, Failure, UserError, UserErrorCode};
 
@@ -49,14 +49,15 @@ impl Command for UpdateMany {
         vec![fault]
     }
 
-    async fn run(&self, transaction: &Transaction) -> Result<Vec<Row>, Failure<Vec<Row>>> {
-        let rows = transaction.rows(self.statement()).await?;
-        let faults = rows.iter().map(fault).collect::<Result<Vec<_>, _>>()?;
-        let faults: Vec<UserError> = faults.into_iter().flatten().collect();
-        if !faults.is_empty() {
-            return Err(Failure::refused(faults));
-        }
-        Ok(rows.iter().map(|row| (COLUMNS.decode)(row, 4)).collect::<Result<_, _>>().map_err(Error::from)?)
+    fn exchange(&self) -> Exchange<Vec<Row>> {
+        Exchange::new(self.statement(), |rows| {
+            let faults = rows.iter().map(fault).collect::<Result<Vec<_>, _>>()?;
+            let faults: Vec<UserError> = faults.into_iter().flatten().collect();
+            if !faults.is_empty() {
+                return Err(Failure::refused(faults));
+            }
+            Ok(rows.iter().map(|row| (COLUMNS.decode)(row, 4)).collect::<Result<_, _>>().map_err(Error::from)?)
+        })
     }
 }
 

@@ -19,18 +19,32 @@ pub use meter::{Executed, Meter};
 pub use replication::Freshness;
 pub use route::{Operation, Reports, Route};
 pub use statement::{Bound, NamedStatement};
-pub use transaction::{Command, Exchange};
 use transaction::Transaction;
+pub use transaction::{Command, Exchange};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::DbErr;
+use uuid::Uuid;
 
 use crate::config::PoolSettings;
 use consistency::Sealer;
 use door::Access;
 use replication::Replica;
+
+fn ping() -> NamedStatement {
+    NamedStatement::new("ping", "SELECT 1", [])
+}
+
+/// Every statement that the database layer sends by itself, as it would for `viewer`.
+#[must_use]
+pub fn statements(viewer: Uuid) -> Vec<NamedStatement> {
+    let start = LogPosition { system: 0, timeline: 1, bytes: 0 };
+    let positions = [replication::primary_position(), replication::replica_position()];
+    let consistency = [LogPosition::of_primary(), start.is_reached()];
+    [ping()].into_iter().chain(positions).chain(consistency).chain(idempotency::statements(viewer)).collect()
+}
 
 /// The address of one primary and of its streaming replicas, as PostgreSQL URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +90,7 @@ impl Database {
     /// It does not; the error says why.
     pub async fn ping(&self) -> Result<(), crate::error::Error> {
         let meter = Meter::default();
-        Reader::new(&self.primary, &meter).rows(NamedStatement::new("ping", "SELECT 1", [])).await.map(|_| ())
+        Reader::new(&self.primary, &meter).rows(ping()).await.map(|_| ())
     }
 
     /// The position in a consistency token.

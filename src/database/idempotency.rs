@@ -56,21 +56,11 @@ impl IdempotencyKey {
     ) -> Result<Claim<C::Output>, Failure<C::Output>> {
         let fingerprint = fingerprint(C::NAME, command)?;
         let id = clock::new_id();
-        let sql = "INSERT INTO idempotency_keys AS k (id, user_id, key, fingerprint) \
-                   SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.deleted_at IS NULL \
-                   ON CONFLICT (user_id, key) WHERE deleted_at IS NULL DO UPDATE \
-                   SET id = $1, fingerprint = $4, response = NULL, created_at = now(), updated_at = now() \
-                   WHERE k.created_at < now() - interval '24 hours' RETURNING k.id";
-        let values = [id.into(), self.viewer.into(), self.key.clone().into(), fingerprint.clone().into()];
-        let claimed = transaction.rows(NamedStatement::new("idempotency_claim", sql, values)).await?;
+        let claimed = transaction.rows(claim(id, self, fingerprint.clone())).await?;
         if !claimed.is_empty() {
             return Ok(Claim::Mine(Claimed(id)));
         }
-        let sql = "SELECT k.fingerprint = $3, k.response FROM idempotency_keys k \
-                   JOIN users u ON u.id = k.user_id AND u.deleted_at IS NULL \
-                   WHERE k.user_id = $1 AND k.key = $2 AND k.deleted_at IS NULL";
-        let values = [self.viewer.into(), self.key.clone().into(), fingerprint.into()];
-        let rows = transaction.rows(NamedStatement::new("idempotency_answer", sql, values)).await?;
+        let rows = transaction.rows(answer(self, fingerprint)).await?;
         // No row: the token has outlived its user.
         let row = rows.first().ok_or(Error::Unauthenticated)?;
         if !row.try_get_by_index::<bool>(0).map_err(Error::from)? {
@@ -86,8 +76,7 @@ impl Claimed {
     /// Keeps what the write did.
     pub(super) async fn keep<T: Serialize>(&self, output: &T, transaction: &Transaction) -> Result<(), Failure<T>> {
         let response = serde_json::to_string(output).map_err(|error| unreadable(&error))?;
-        let sql = "UPDATE idempotency_keys SET response = $2 WHERE id = $1";
-        transaction.rows(NamedStatement::new("idempotency_keep", sql, [self.0.into(), response.into()])).await?;
+        transaction.rows(keep(self.0, response)).await?;
         Ok(())
     }
 }
@@ -102,8 +91,38 @@ fn unreadable(error: &serde_json::Error) -> Error {
     Error::Internal(Arc::new(DbErr::Json(error.to_string())))
 }
 
-/// The statement that removes keys that are older than 24 hours.
+/// Claims a key that nobody has claimed within 24 hours, under a new `id`.
+fn claim(id: Uuid, IdempotencyKey { viewer, key }: &IdempotencyKey, fingerprint: Vec<u8>) -> NamedStatement {
+    let sql = "INSERT INTO idempotency_keys AS k (id, user_id, key, fingerprint) \
+               SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.deleted_at IS NULL \
+               ON CONFLICT (user_id, key) WHERE deleted_at IS NULL DO UPDATE \
+               SET id = $1, fingerprint = $4, response = NULL, created_at = now(), updated_at = now() \
+               WHERE k.created_at < now() - interval '24 hours' RETURNING k.id";
+    NamedStatement::new("idempotency_claim", sql, [id.into(), (*viewer).into(), key.clone().into(), fingerprint.into()])
+}
+
+/// Finds what was written under a key, and whether for the same input.
+fn answer(IdempotencyKey { viewer, key }: &IdempotencyKey, fingerprint: Vec<u8>) -> NamedStatement {
+    let sql = "SELECT k.fingerprint = $3, k.response FROM idempotency_keys k \
+               JOIN users u ON u.id = k.user_id AND u.deleted_at IS NULL \
+               WHERE k.user_id = $1 AND k.key = $2 AND k.deleted_at IS NULL";
+    NamedStatement::new("idempotency_answer", sql, [(*viewer).into(), key.clone().into(), fingerprint.into()])
+}
+
+/// Keeps what was written under the claim `id`.
+fn keep(id: Uuid, response: String) -> NamedStatement {
+    let sql = "UPDATE idempotency_keys SET response = $2 WHERE id = $1";
+    NamedStatement::new("idempotency_keep", sql, [id.into(), response.into()])
+}
+
+/// Removes keys that are older than 24 hours.
 pub(super) fn purge() -> NamedStatement {
     let sql = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' AND deleted_at IS NULL";
     NamedStatement::new("idempotency_purge", sql, [])
+}
+
+/// Every statement of this file, as a caller would send it.
+pub(super) fn statements(viewer: Uuid) -> [NamedStatement; 4] {
+    let (id, key) = (clock::new_id(), IdempotencyKey { viewer, key: "a key".to_owned() });
+    [claim(id, &key, vec![0; 32]), answer(&key, vec![0; 32]), keep(id, "{}".to_owned()), purge()]
 }

@@ -133,10 +133,7 @@ impl Watcher {
     /// Remembers the primary's position; a primary that does not answer leaves the old samples, which stay true.
     async fn sample(&mut self) {
         let instant = clock::now();
-        // Where commits do not wait for the flush, what was acknowledged is only sure to be in the log's buffers.
-        let sql = "SELECT ((CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
-                   ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn)::bigint";
-        if let Ok(position) = position(&self.primary, NamedStatement::new("primary_position", sql, [])).await {
+        if let Ok(position) = position(&self.primary, primary_position()).await {
             self.samples.push_back((instant, position));
             if self.samples.len() > SAMPLES {
                 self.samples.pop_front();
@@ -146,15 +143,28 @@ impl Watcher {
 
     /// Asks the replica how far it is, and finds the newest sample that it has reached.
     async fn observe(&mut self) -> Result<Option<Freshness>, DbErr> {
-        // A server that is not in recovery has no replay position: it is the primary itself, or was promoted.
-        let sql = "SELECT (coalesce(pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn()) - '0/0'::pg_lsn)::bigint";
-        let replayed = position(&self.replica, NamedStatement::new("replica_position", sql, [])).await?;
+        let replayed = position(&self.replica, replica_position()).await?;
         while self.samples.get(1).is_some_and(|(_, position)| *position <= replayed) {
             self.samples.pop_front();
         }
         let reached = self.samples.front().filter(|(_, position)| *position <= replayed);
         Ok(reached.map(|(as_of, _)| Freshness { as_of: *as_of }))
     }
+}
+
+/// Asks the primary how far its log is.
+pub(super) fn primary_position() -> NamedStatement {
+    // Where commits do not wait for the flush, what was acknowledged is only sure to be in the log's buffers.
+    let sql = "SELECT ((CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
+               ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn)::bigint";
+    NamedStatement::new("primary_position", sql, [])
+}
+
+/// Asks a replica how far it has replayed the log.
+pub(super) fn replica_position() -> NamedStatement {
+    // A server that is not in recovery has no replay position: it is the primary itself, or was promoted.
+    let sql = "SELECT (coalesce(pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn()) - '0/0'::pg_lsn)::bigint";
+    NamedStatement::new("replica_position", sql, [])
 }
 
 async fn position(door: &Door, statement: NamedStatement) -> Result<i64, DbErr> {

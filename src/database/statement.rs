@@ -23,10 +23,34 @@ impl NamedStatement {
         Self { name, statement: query.build(&DbBackend::Postgres), keys: 1 }
     }
 
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The text, with `$1`, `$2`, … for the values.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.statement.sql
+    }
+
+    /// The bound values, in order.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        self.statement.values.as_ref().map(|values| values.0.as_slice()).unwrap_or_default()
+    }
+
     /// Says how many keys of a batch the statement answers.
     #[must_use]
     pub fn keys(self, keys: usize) -> Self {
         Self { keys, ..self }
+    }
+}
+
+impl From<NamedStatement> for Statement {
+    fn from(named: NamedStatement) -> Self {
+        named.statement
     }
 }
 

@@ -22,6 +22,9 @@ pub mod loaders;
 pub mod reports;
 pub mod schema;
 
+// What requests can make the server send.
+pub mod registry;
+
 // Around the requests: settings, start, stop, the database's own life.
 pub mod config;
 pub mod deployment;

@@ -6,8 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the first that a request meets to the last. A layer may use those in later groups, never one in its own
 /// group or before.
-const GROUPS: [&[&str]; 6] =
-    [&["http"], &["schema"], &["loaders", "commands", "reports"], &["batch"], &["database"], &["entities"]];
+const GROUPS: [&[&str]; 7] = [
+    &["registry"],
+    &["http"],
+    &["schema"],
+    &["loaders", "commands", "reports"],
+    &["batch"],
+    &["database"],
+    &["entities"],
+];
 
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());

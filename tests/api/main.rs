@@ -26,6 +26,7 @@ mod deletion;
 mod idempotency;
 mod many;
 mod proofs;
+mod registry;
 mod rights;
 
 mod cursors;

@@ -3,6 +3,7 @@
 pub mod administration;
 mod consistency;
 pub mod constraint;
+pub mod copy;
 mod door;
 mod failure;
 mod idempotency;

@@ -30,6 +30,7 @@ pub mod config;
 pub mod deployment;
 pub mod migrate;
 pub mod postgres;
+pub mod progress;
 pub mod seed;
 pub mod serve;
 pub mod telemetry;

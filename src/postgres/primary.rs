@@ -22,6 +22,9 @@ wal_level = replica
 max_slot_wal_keep_size = 2GB
 # On the replica: its long reports are not cancelled by the primary's vacuum.
 hot_standby_feedback = on
+# A vacuum after a large write need not wait long until the replica has said that it looks at nothing older; the default
+# is 10 s.
+wal_receiver_status_interval = 1s
 # A replica that lost the primary tries again soon; the default is 5 s.
 wal_retrieve_retry_interval = 500ms
 ";

@@ -33,7 +33,7 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         }
         Command::Seed => {
             with_database(&settings, async |deployment| {
-                let filled = seed::run(&deployment.addresses.primary).await?;
+                let filled = seed::demo::run(&deployment.addresses.primary).await?;
                 say(if filled { "filled with the demo" } else { "left as it is: there are users already" });
                 Ok(())
             })

@@ -55,7 +55,7 @@ async fn serve(
             tracing::warn!("{pending} migrations are pending: run `trellis migrate up`, or start with --migrate");
         }
     }
-    if deployment.is_private() && seed::run(primary).await? {
+    if deployment.is_private() && seed::demo::run(primary).await? {
         tracing::info!("filled the empty database with the demo");
     }
     let secret = deployment::secret(settings, deployment)?;
@@ -63,7 +63,7 @@ async fn serve(
     let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone())?;
     let signer = Signer::new(&secret);
     let demo_token = if deployment.is_private() && settings.jwt_key_file.is_none() {
-        token::mint(primary, &signer, seed::DEMO_EMAIL, DEMO_TOKEN_HOURS).await.ok()
+        token::mint(primary, &signer, seed::demo::EMAIL, DEMO_TOKEN_HOURS).await.ok()
     } else {
         None
     };
@@ -156,7 +156,7 @@ async fn until_stopped(listener: TcpListener, app: Arc<App>, signals: Signals) -
 /// Tells a person in a terminal where everything is.
 fn greet(address: SocketAddr, token: &str) -> std::io::Result<()> {
     let url = format!("http://{address}");
-    let email = seed::DEMO_EMAIL;
+    let email = seed::demo::EMAIL;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use trellis::config::{Arguments, Command, Settings};
+use trellis::config::{Arguments, Command, MigrateAction, Settings};
 use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
@@ -31,13 +31,8 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
             with_database(&settings, async |deployment| migrate::run(&deployment.addresses.primary, action, say).await)
                 .await
         }
-        Command::Seed => {
-            with_database(&settings, async |deployment| {
-                let filled = seed::demo::run(&deployment.addresses.primary).await?;
-                say(if filled { "filled with the demo" } else { "left as it is: there are users already" });
-                Ok(())
-            })
-            .await
+        Command::Seed(options) => {
+            with_database(&settings, async |deployment| fill(&settings, deployment, &options).await).await
         }
         Command::Token { email, hours } => {
             with_database(&settings, async |deployment| {
@@ -64,6 +59,25 @@ async fn with_database(
     let done = work(&deployment).await;
     let closed = deployment.close().await;
     done.and(closed)
+}
+
+/// Seeds the database until it is done or a signal comes.
+async fn fill(settings: &Settings, deployment: &Deployment, options: &seed::Options) -> anyhow::Result<()> {
+    let primary = &deployment.addresses.primary;
+    if deployment.is_private() || settings.migrate {
+        migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
+    }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        filled = seed::run(primary, options, say) => filled,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted: what is committed stays; the same command goes on from there")
+        }
+        _ = terminate.recv() => {
+            anyhow::bail!("terminated: what is committed stays; the same command goes on from there")
+        }
+    }
 }
 
 fn print_schema(check: bool) -> anyhow::Result<()> {

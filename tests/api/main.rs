@@ -44,5 +44,6 @@ mod schema_file;
 mod catalog;
 mod migrations;
 mod replication;
+mod seed;
 
 mod command_line;

@@ -33,5 +33,6 @@ pub mod postgres;
 pub mod progress;
 pub mod seed;
 pub mod serve;
+pub mod signals;
 pub mod telemetry;
 pub mod token;

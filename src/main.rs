@@ -8,6 +8,7 @@ use trellis::config::{Arguments, Command, MigrateAction, Settings};
 use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
+use trellis::signals::Signals;
 use trellis::{migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
@@ -28,16 +29,21 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         Command::Schema { check } => print_schema(check),
         Command::Cluster { temporary } => run_cluster(&settings, temporary).await,
         Command::Migrate { action } => {
-            with_database(&settings, async |deployment| migrate::run(&deployment.addresses.primary, action, say).await)
-                .await
+            with_database(&settings, async |deployment, signals| {
+                signals.unless(migrate::run(&deployment.addresses.primary, action, say)).await
+            })
+            .await
         }
         Command::Seed(options) => {
-            with_database(&settings, async |deployment| fill(&settings, deployment, &options).await).await
+            with_database(&settings, async |deployment, signals| {
+                signals.unless(fill(&settings, deployment, &options)).await
+            })
+            .await
         }
         Command::Token { email, hours } => {
-            with_database(&settings, async |deployment| {
+            with_database(&settings, async |deployment, signals| {
                 let signer = Signer::new(&deployment::secret(&settings, deployment)?);
-                say(token::mint(&deployment.addresses.primary, &signer, &email, hours).await?);
+                say(signals.unless(token::mint(&deployment.addresses.primary, &signer, &email, hours)).await?);
                 Ok(())
             })
             .await
@@ -53,31 +59,23 @@ fn say(line: impl AsRef<str>) {
 /// Does something with the database, which is started for as long as it takes where it is private.
 async fn with_database(
     settings: &Settings,
-    work: impl AsyncFnOnce(&Deployment) -> anyhow::Result<()>,
+    work: impl AsyncFnOnce(&Deployment, &mut Signals) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    // Before a cluster is started: a signal that comes during the start is remembered, and stops it in order.
+    let mut signals = Signals::listen()?;
     let deployment = Deployment::open(settings).await?;
-    let done = work(&deployment).await;
+    let done = work(&deployment, &mut signals).await;
     let closed = deployment.close().await;
     done.and(closed)
 }
 
-/// Seeds the database until it is done or a signal comes.
+/// Seeds the database, which is migrated first where nobody else does it.
 async fn fill(settings: &Settings, deployment: &Deployment, options: &seed::Options) -> anyhow::Result<()> {
     let primary = &deployment.addresses.primary;
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
     }
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        filled = seed::run(primary, options, say) => filled,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            anyhow::bail!("interrupted: what is committed stays; the same command goes on from there")
-        }
-        _ = terminate.recv() => {
-            anyhow::bail!("terminated: what is committed stays; the same command goes on from there")
-        }
-    }
+    seed::run(primary, options, say).await
 }
 
 fn print_schema(check: bool) -> anyhow::Result<()> {
@@ -96,6 +94,7 @@ fn print_schema(check: bool) -> anyhow::Result<()> {
 /// Runs only the private cluster: until Ctrl-C or SIGTERM, a temporary one also until standard input ends.
 async fn run_cluster(settings: &Settings, temporary: bool) -> anyhow::Result<()> {
     let durability = if temporary { Durability::Temporary } else { Durability::Kept };
+    let mut signals = Signals::listen()?;
     let cluster = deployment::acquire(settings, durability).await?;
     say(format!("primary  {}", cluster.primary_url("postgres")));
     say(format!("replica  {}", cluster.replica_url("postgres")));
@@ -107,10 +106,8 @@ async fn run_cluster(settings: &Settings, temporary: bool) -> anyhow::Result<()>
             let _ = input_ended.send(());
         });
     }
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+        _ = signals.received() => {}
         Ok(()) = ended, if temporary => {}
     }
     tokio::task::spawn_blocking(move || cluster.release()).await??;

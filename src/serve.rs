@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{MigrateAction, Settings};
 use crate::database::Database;
 use crate::deployment::{self, Deployment};
 use crate::http::{App, router};
 use crate::identity::{Signer, Verifier};
+use crate::signals::Signals;
 use crate::{migrate, schema, seed, token};
 
 /// How long requests that are under way may take once the server is told to stop.
@@ -115,38 +115,23 @@ async fn purge_hourly(database: Weak<Database>) {
     }
 }
 
-/// The signals that stop the server.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-}
-
 /// Answers requests until a signal comes, and for a while those that are under way.
-async fn until_stopped(listener: TcpListener, app: Arc<App>, signals: Signals) -> anyhow::Result<()> {
-    let Signals { mut interrupt, mut terminate } = signals;
+async fn until_stopped(listener: TcpListener, app: Arc<App>, mut signals: Signals) -> anyhow::Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut told = stopped.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
         let _ = told.wait_for(|stop| *stop).await;
     });
     let server = tokio::spawn(server.into_future());
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping; requests under way may finish"),
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping; requests under way may finish"),
-    }
+    let name = signals.received().await;
+    tracing::info!("{name}: stopping; requests under way may finish");
     stop.send_replace(true);
     let abort = server.abort_handle();
     tokio::select! {
         ended = server => ended??,
         () = tokio::time::sleep(DRAIN) => abort.abort(),
-        _ = interrupt.recv() => {
-            tracing::warn!("a second SIGINT: not waiting for requests any more");
+        name = signals.received() => {
+            tracing::warn!("a second signal, {name}: not waiting for requests any more");
             abort.abort();
         }
     }

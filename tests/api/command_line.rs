@@ -394,3 +394,16 @@ async fn an_unprivileged_user_can_run_it() {
 fn demo_slugs() -> Vec<String> {
     ["aurora-maps", "harbour-robotics", "field-notes"].map(str::to_owned).to_vec()
 }
+
+#[tokio::test]
+async fn a_signal_during_the_start_of_a_subcommand_stops_its_servers_in_order() {
+    for (words, signal) in [(["migrate", "status"].as_slice(), Signal::SIGINT), (&["cluster"], Signal::SIGTERM)] {
+        let data = DataDirectory::with_demo("signal").await;
+        let mut started = Instance::spawn(&mut data.command(words));
+        started.until("its servers", |_| (!data.postmasters().is_empty()).then_some(())).await;
+        started.signal(signal);
+        let ended = started.ended().await;
+        assert!(ended.code.is_some(), "it ends by itself: {ended:?}");
+        data.until_quiet().await;
+    }
+}

@@ -1,6 +1,7 @@
 //! The rules of the data layer, asked of PostgreSQL's own catalog.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
+use serde_json::json;
 use trellis::database::constraint::CONSTRAINTS;
 
 use crate::harness::World;
@@ -46,11 +47,30 @@ const INDEXES: [&str; 18] = [
     "CREATE UNIQUE INDEX idx_workspaces_slug ON public.workspaces USING btree (slug) WHERE (deleted_at IS NULL)",
 ];
 
-/// Unique indexes without a row in the table of constraints, and why no mutation can violate them yet.
-const INVIOLABLE: [(&str, &str); 2] = [
-    ("idx_users_email_lower", "no mutation writes a user"),
-    ("idx_idempotency_keys_user_key", "a claim is an INSERT … ON CONFLICT, which meets the first one without failing"),
+/// Constraints without a row in the table of constraints, and why no input can violate them.
+const INVIOLABLE: [(&str, &str); 17] = [
+    ("ck_members_role", CLOSED),
+    ("ck_projects_status", CLOSED),
+    ("ck_tasks_completed_at", "the statement that writes the status writes the time"),
+    ("ck_tasks_priority", CLOSED),
+    ("ck_tasks_status", CLOSED),
+    ("fk_comments_author_id", CALLER),
+    ("fk_idempotency_keys_user_id", CALLER),
+    ("fk_members_user_id", "the statement that writes the member has just found or made the user"),
+    ("idx_idempotency_keys_user_key", CLAIM),
+    ("idx_users_email_lower", CLAIM),
+    ("pk_comments", MINTED),
+    ("pk_idempotency_keys", MINTED),
+    ("pk_members", MINTED),
+    ("pk_projects", MINTED),
+    ("pk_tasks", MINTED),
+    ("pk_users", MINTED),
+    ("pk_workspaces", MINTED),
 ];
+const CLOSED: &str = "the schema knows the values";
+const CALLER: &str = "the statement that writes looks the caller up";
+const CLAIM: &str = "it is met by ON CONFLICT, which does not fail";
+const MINTED: &str = "the server mints the id";
 
 /// Every index but the primary keys.
 const OF_INDEXES: &str = "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
@@ -206,13 +226,34 @@ async fn the_indexes_are_exactly_those_of_the_design() {
 }
 
 #[tokio::test]
-async fn a_violated_unique_index_is_told_to_the_user_unless_no_mutation_can_violate_it() {
+async fn every_constraint_is_told_to_the_user_unless_no_input_can_violate_it() {
     let world = World::new().await;
-    let unique = texts(&world.sql, &format!("SELECT c.relname::text {OF_INDEXES} AND i.indisunique ORDER BY 1")).await;
+    let unique = texts(&world.sql, &format!("SELECT c.relname::text {OF_INDEXES} AND i.indisunique")).await;
     assert_eq!(unique.len(), 4, "{unique:?}");
+    let mut all = unique;
+    for (kind, number) in [('c', 14), ('f', 8), ('p', 7), ('u', 0), ('x', 0), ('t', 0)] {
+        let found = texts(&world.sql, &format!("SELECT c.conname::text {}", of_constraints(kind))).await;
+        assert_eq!(found.len(), number, "{found:?}");
+        all.extend(found);
+    }
+    all.sort();
     let told = CONSTRAINTS.iter().map(|constraint| constraint.name);
     let mut known: Vec<&str> = told.chain(INVIOLABLE.map(|(name, _)| name)).collect();
     known.sort_unstable();
-    assert_eq!(unique, known, "each in one of the two, and neither names one that is gone");
-    assert!(INVIOLABLE.iter().all(|(_, reason)| !reason.is_empty()));
+    assert_eq!(all, known, "each in one of the two, and neither names one that is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_is_stricter_than_the_servers_own_is_told_as_a_fault_of_its_field() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let project = world.project(world.workspace("home", ada).await, "Atlas").await;
+    world.execute("ALTER TABLE tasks DROP CONSTRAINT ck_tasks_title_length").await;
+    world.execute("ALTER TABLE tasks ADD CONSTRAINT ck_tasks_title_length CHECK (char_length(title) < 3)").await;
+    let document = "mutation($input: TaskCreateInput!) { taskCreate(input: $input) { \
+        task { id } userErrors { code field } } }";
+    let answer = world.ask(ada, document, json!({ "input": { "projectId": project, "title": "Draw" } })).await;
+    let fault = json!({ "code": "INVALID", "field": ["input", "title"] });
+    assert_eq!(answer.data()["taskCreate"], json!({ "task": null, "userErrors": [fault] }));
+    assert_eq!(texts(&world.sql, "SELECT title FROM tasks").await, [""; 0]);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use migration::Migrator;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
-use sea_orm_migration::{MigrationStatus, MigratorTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm_migration::MigratorTrait;
 
 use crate::config::MigrateAction;
 use crate::database::administration;
@@ -16,6 +16,12 @@ const LOCK_KEY: i64 = 0x74_72_65_6c_6c_69_73;
 /// How often a run that waits for another one looks again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often a migration that does not get its lock is tried.
+const ATTEMPTS: u32 = 3;
+
+/// How long it waits before it is tried again, so that those who have queued behind it go first.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Does what the command line asks for, and says what it did, a line each.
 ///
 /// # Errors
@@ -24,12 +30,12 @@ pub async fn run(address: &str, action: MigrateAction, mut say: impl FnMut(Strin
     let lock = administration::connect(address).await.context("the database cannot be reached")?;
     let connection = administration::connect(address).await.context("the database cannot be reached")?;
     if let MigrateAction::Status = action {
-        for migration in Migrator::get_migration_with_status_read_only(&connection).await? {
-            let status = match migration.status() {
-                MigrationStatus::Applied => "applied",
-                MigrationStatus::Pending => "pending",
-            };
-            say(format!("{status}  {}", migration.name()));
+        let standing = Standing::of(&connection).await?;
+        for name in names() {
+            say(format!("{}  {name}", if standing.pending.contains(&name) { "pending" } else { "applied" }));
+        }
+        for name in standing.unknown {
+            say(format!("applied  {name}, by another version"));
         }
         return Ok(());
     }
@@ -49,9 +55,51 @@ pub async fn run(address: &str, action: MigrateAction, mut say: impl FnMut(Strin
 /// The server does not answer.
 pub async fn pending(address: &str) -> anyhow::Result<usize> {
     let connection = administration::connect(address).await.context("the database cannot be reached")?;
-    let pending = Migrator::get_pending_migrations_read_only(&connection).await?.len();
+    let pending = Standing::of(&connection).await?.pending.len();
     connection.close().await?;
     Ok(pending)
+}
+
+/// The names of all migrations, oldest first.
+fn names() -> Vec<String> {
+    Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+}
+
+/// How far a database is, also one that a newer version has migrated: this version has to start on it all the same, and
+/// the migrator itself would fail.
+struct Standing {
+    applied: Vec<String>,
+    pending: Vec<String>,
+    /// On record, and not a migration of this version.
+    unknown: Vec<String>,
+}
+
+impl Standing {
+    async fn of(connection: &DatabaseConnection) -> anyhow::Result<Self> {
+        let recorded = recorded(connection).await?;
+        let known = names();
+        let unknown = recorded.iter().filter(|name| !known.contains(name)).cloned().collect();
+        let (applied, pending) = known.into_iter().partition(|name| recorded.contains(name));
+        Ok(Self { applied, pending, unknown })
+    }
+
+    /// Refuses to go on between migrations of this version and of another.
+    fn refuse_unknown(&self) -> anyhow::Result<()> {
+        let unknown = self.unknown.join(", ");
+        anyhow::ensure!(unknown.is_empty(), "another version has applied {unknown}: migrate with that version");
+        Ok(())
+    }
+}
+
+/// The names of the migrations on record, oldest first; none where there is no record.
+async fn recorded(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let statement = |sql| Statement::from_string(DbBackend::Postgres, sql);
+    let exists = connection.query_one_raw(statement("SELECT WHERE to_regclass('seaql_migrations') IS NOT NULL"));
+    if exists.await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let rows = connection.query_all_raw(statement("SELECT version FROM seaql_migrations ORDER BY version")).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
 /// Takes the lock by asking again and again. A session that waits inside `pg_advisory_lock` holds a snapshot, and a
@@ -74,27 +122,53 @@ async fn acquire(lock: &DatabaseConnection, say: &mut impl FnMut(String)) -> any
 }
 
 async fn up(connection: &DatabaseConnection, say: &mut impl FnMut(String)) -> anyhow::Result<()> {
-    let pending = Migrator::get_pending_migrations(connection).await?;
-    for migration in &pending {
-        let name = migration.name();
-        Migrator::up(connection, Some(1)).await.with_context(|| format!("{name} failed; run migrate again"))?;
-        say(format!("applied  {name}"));
+    let standing = Standing::of(connection).await?;
+    if standing.pending.is_empty() {
+        say(match standing.unknown.len() {
+            0 => "nothing to apply".to_owned(),
+            number => format!("nothing to apply; another version has applied {number} more"),
+        });
+        return Ok(());
     }
-    if pending.is_empty() {
-        say("nothing to apply".to_owned());
+    standing.refuse_unknown()?;
+    for name in standing.pending {
+        patiently(&name, say, async || Migrator::up(connection, Some(1)).await)
+            .await
+            .with_context(|| format!("{name} failed; run migrate again"))?;
+        say(format!("applied  {name}"));
     }
     Ok(())
 }
 
 async fn down(connection: &DatabaseConnection, steps: u32, say: &mut impl FnMut(String)) -> anyhow::Result<()> {
-    let applied = Migrator::get_applied_migrations(connection).await?;
-    for migration in applied.iter().rev().take(usize::try_from(steps)?) {
-        let name = migration.name();
-        Migrator::down(connection, Some(1)).await.with_context(|| format!("{name} could not be taken back"))?;
-        say(format!("taken back  {name}"));
-    }
-    if applied.is_empty() {
+    let standing = Standing::of(connection).await?;
+    standing.refuse_unknown()?;
+    if standing.applied.is_empty() {
         say("nothing to take back".to_owned());
     }
+    for name in standing.applied.iter().rev().take(usize::try_from(steps)?) {
+        patiently(name, say, async || Migrator::down(connection, Some(1)).await)
+            .await
+            .with_context(|| format!("{name} could not be taken back"))?;
+        say(format!("taken back  {name}"));
+    }
     Ok(())
+}
+
+/// Takes a step again where it does not get its lock; nothing of it is done then, or only half an index.
+async fn patiently(
+    name: &str,
+    say: &mut impl FnMut(String),
+    step: impl AsyncFn() -> Result<(), DbErr>,
+) -> Result<(), DbErr> {
+    for _ in 1..ATTEMPTS {
+        match step().await {
+            Err(error) if administration::is_lock_timeout(&error) => {
+                say(format!("locked out  {name}; it is tried again in {} s", PAUSE.as_secs()));
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    step().await
 }

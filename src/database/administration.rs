@@ -5,6 +5,11 @@ use std::time::Duration;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
+use super::failure::sqlstate;
+
+/// How long a statement waits for a lock, as PostgreSQL writes it.
+pub const LOCK_TIMEOUT: &str = "3s";
+
 /// Opens one connection, without a limit on how long a statement may take; on locks it waits three seconds at most, so
 /// that a migration that cannot have its lock does not hold up everybody who comes after it.
 ///
@@ -19,8 +24,16 @@ pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
         .max_connections(1)
         .set_application_name("trellis administration")
         .sqlx_logging(false);
-    options.map_sqlx_postgres_opts(|connect| connect.options([("lock_timeout", "3s")]));
+    // A statement whose client is gone ends within a second: what comes next does not find it still at work.
+    let session = [("lock_timeout", LOCK_TIMEOUT), ("client_connection_check_interval", "1s")];
+    options.map_sqlx_postgres_opts(move |connect| connect.options(session));
     sea_orm::Database::connect(options).await
+}
+
+/// Whether a statement failed because it waited too long for a lock.
+#[must_use]
+pub fn is_lock_timeout(error: &DbErr) -> bool {
+    sqlstate(error).as_deref() == Some("55P03")
 }
 
 /// Refuses an address that cannot be read, without showing it: it holds a password.

@@ -38,7 +38,8 @@ pub(super) fn database_error(error: &DbErr) -> Option<&dyn sqlx::error::Database
     }
 }
 
-fn sqlstate(error: &DbErr) -> Option<String> {
+/// The SQLSTATE of a failed statement, where the database answered at all.
+pub(super) fn sqlstate(error: &DbErr) -> Option<String> {
     database_error(error)?.code().map(std::borrow::Cow::into_owned)
 }
 

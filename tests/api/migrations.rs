@@ -8,8 +8,8 @@ use trellis::database::administration;
 use trellis::migrate;
 
 use crate::catalog::texts;
-use crate::harness::cluster;
-use crate::instance::{run, trellis};
+use crate::harness::{cluster, eventually};
+use crate::instance::{Instance, run, trellis};
 
 /// Everything that migrations make, with whatever of it could differ.
 const CATALOG: &str = "
@@ -64,6 +64,33 @@ impl Empty {
 
     async fn down(&self, steps: usize) -> Vec<String> {
         self.migrate(MigrateAction::Down { steps: steps.try_into().unwrap() }).await.unwrap()
+    }
+
+    /// Migrates in a process of its own.
+    fn spawn(&self, word: &str) -> Instance {
+        Instance::spawn(trellis().args(["migrate", word, "--database-url", &self.url]))
+    }
+
+    /// Takes the newest index back, and everything after it; gives the place of its migration.
+    async fn without_last_index(&self) -> usize {
+        let names = names();
+        let last = names.iter().rposition(|name| name.contains("index")).expect("some migrations build indexes");
+        self.up().await;
+        self.down(names.len() - last).await;
+        last
+    }
+
+    /// A session with a snapshot: a concurrent build waits at its end for every older one.
+    async fn snapshot(&self) -> DatabaseConnection {
+        let reader = administration::connect(&self.url).await.unwrap();
+        reader.execute_unprepared("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tasks").await.unwrap();
+        reader
+    }
+
+    /// Every row of a table, as one number.
+    async fn checksum(&self, table: &str) -> String {
+        let sql = format!("SELECT format('%s %s', count(*), md5(string_agg(t::text, ' ' ORDER BY id))) FROM {table} t");
+        texts(&self.sql, &sql).await.remove(0)
     }
 
     async fn catalog(&self) -> Vec<String> {
@@ -175,14 +202,8 @@ async fn two_runs_at_the_same_moment_both_succeed_and_apply_each_migration_once(
 #[tokio::test]
 async fn an_index_that_a_failed_run_left_half_built_is_built_anew() {
     let (database, names) = (Empty::new().await, names());
-    let last = names.iter().rposition(|name| name.contains("index")).expect("some migrations build indexes");
-    database.up().await;
-    let complete = database.catalog().await;
-    database.down(names.len() - last).await;
-
-    // A concurrent build waits at its end for every older snapshot.
-    let reader = administration::connect(&database.url).await.unwrap();
-    reader.execute_unprepared("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tasks").await.unwrap();
+    let last = database.without_last_index().await;
+    let reader = database.snapshot().await;
     let failure = format!("{:#}", database.migrate(MigrateAction::Up).await.unwrap_err());
     assert!(failure.contains("run migrate again") && failure.contains("lock timeout"), "{failure}");
     let half_built = texts(&database.sql, INVALID).await;
@@ -191,8 +212,95 @@ async fn an_index_that_a_failed_run_left_half_built_is_built_anew() {
     reader.execute_unprepared("COMMIT").await.unwrap();
 
     assert_eq!(database.up().await, each("applied", &names[last..]));
+    assert_eq!(texts(&database.sql, INVALID).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_build_that_is_locked_out_is_tried_again_by_the_same_run() {
+    let (database, names) = (Empty::new().await, names());
+    let last = database.without_last_index().await;
+    let reader = database.snapshot().await;
+    let mut run = database.spawn("up");
+    let told = run.line("locked out  ").await;
+    assert!(told.starts_with(&names[last]), "{told}");
+    reader.execute_unprepared("COMMIT").await.unwrap();
+    let ended = run.ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(database.recorded().await, names);
+    assert_eq!(texts(&database.sql, INVALID).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_index_whose_build_was_killed_in_the_middle_is_found_and_built_anew() {
+    let (database, names) = (Empty::new().await, names());
+    database.up().await;
+    let complete = database.catalog().await;
+    let last = database.without_last_index().await;
+    let reader = database.snapshot().await;
+    let run = database.spawn("up");
+    let waiting = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() \
+        AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
+    eventually("the build waits for the snapshot", || async {
+        let pids = texts(&database.sql, waiting).await;
+        if pids.len() == 1 { Ok(()) } else { Err(pids) }
+    })
+    .await;
+    run.killed().await;
+    eventually("the build ends too", || async {
+        let pids = texts(&database.sql, waiting).await;
+        if pids.is_empty() { Ok(()) } else { Err(pids) }
+    })
+    .await;
+    assert_eq!(texts(&database.sql, INVALID).await.len(), 1, "the kill came in the middle");
+    assert_eq!(database.recorded().await, names[..last]);
+    reader.execute_unprepared("COMMIT").await.unwrap();
+
+    assert_eq!(database.spawn("up").ended().await.code, Some(0));
     assert_eq!(database.catalog().await, complete);
     assert_eq!(texts(&database.sql, INVALID).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn up_down_up_on_a_full_database_gives_the_same_catalog_and_no_index_takes_a_row_along() {
+    const TABLES: [&str; 6] = ["users", "workspaces", "members", "projects", "tasks", "comments"];
+    let (database, names) = (Empty::new().await, names());
+    database.up().await;
+    let complete = database.catalog().await;
+    let seeded = run(trellis().args(["seed", "--database-url", &database.url])).await;
+    assert_eq!(seeded.code, Some(0), "{seeded:?}");
+    let mut before = Vec::new();
+    for table in TABLES {
+        before.push(database.checksum(table).await);
+        assert!(!before.last().unwrap().starts_with("0 "), "{table} has rows");
+    }
+
+    let tables = names.iter().position(|name| name.contains("index")).expect("tables come before indexes");
+    assert_eq!(tables, TABLES.len());
+    database.down(names.len() - tables).await;
+    assert_eq!(database.up().await, each("applied", &names[tables..]));
+    assert_eq!(database.catalog().await, complete);
+    for (table, before) in TABLES.iter().zip(before) {
+        assert_eq!(database.checksum(table).await, before, "{table}");
+    }
+
+    database.down(names.len()).await;
+    database.up().await;
+    assert_eq!(database.catalog().await, complete);
+}
+
+#[tokio::test]
+async fn a_version_before_starts_on_a_newer_schema_and_leaves_it_alone() {
+    let (database, names) = (Empty::new().await, names());
+    database.up().await;
+    let newer = "m20991231_235959_newer";
+    database.sql.execute_unprepared(&format!("INSERT INTO seaql_migrations VALUES ('{newer}', 0)")).await.unwrap();
+    assert_eq!(migrate::pending(&database.url).await.unwrap(), 0, "so the server starts");
+    assert_eq!(database.up().await, ["nothing to apply; another version has applied 1 more"]);
+    let status = database.migrate(MigrateAction::Status).await.unwrap();
+    assert_eq!(status, [each("applied", &names), vec![format!("applied  {newer}, by another version")]].concat());
+    let refused = format!("{:#}", database.migrate(MigrateAction::Down { steps: 1 }).await.unwrap_err());
+    assert!(refused.contains(newer) && refused.contains("migrate with that version"), "{refused}");
+    assert_eq!(database.recorded().await, [names, vec![newer.to_owned()]].concat());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::migrate::lint;
 use crate::seed;
 
 /// The prefix of Trellis's own environment variables: an unknown one stops the start, since it is a typing mistake.
@@ -32,11 +33,11 @@ pub struct Arguments {
 pub enum Command {
     /// Answers GraphQL over HTTP until it is stopped with Ctrl-C or SIGTERM. This is the default.
     Serve,
-    /// Brings the database's schema up, takes it down, or says where it stands.
+    /// Brings the database's schema up, takes it down, says where it stands, or checks how it would get there.
     Migrate {
         /// What to do.
         #[command(subcommand)]
-        action: MigrateAction,
+        command: MigrateCommand,
     },
     /// Fills the database: an empty one with the demo, or with --tasks any one with generated data at size.
     ///
@@ -68,6 +69,19 @@ pub enum Command {
         #[arg(long)]
         temporary: bool,
     },
+}
+
+/// What to do with migrations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// What to do with the database's schema.
+    #[command(flatten)]
+    Action(MigrateAction),
+    /// Checks the SQL of every migration for what blocks, rewrites or breaks the version before. Needs no database.
+    ///
+    /// Each finding says what to write instead, and any finding is a failure. A comment in the SQL lets one through:
+    /// `-- allow RULE: reason`.
+    Lint(lint::Options),
 }
 
 /// What to do with the database's schema.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use trellis::config::{Arguments, Command, MigrateAction, Settings};
+use trellis::config::{Arguments, Command, MigrateAction, MigrateCommand, Settings};
 use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
@@ -28,7 +28,8 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         Command::Serve => serve::run(settings).await,
         Command::Schema { check } => print_schema(check),
         Command::Cluster { temporary } => run_cluster(&settings, temporary).await,
-        Command::Migrate { action } => {
+        Command::Migrate { command: MigrateCommand::Lint(options) } => migrate::lint::run(&options, say).await,
+        Command::Migrate { command: MigrateCommand::Action(action) } => {
             with_database(&settings, async |deployment, signals| {
                 signals.unless(migrate::run(&deployment.addresses.primary, action, say)).await
             })

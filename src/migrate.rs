@@ -1,5 +1,8 @@
 //! Runs migrations: one run at a time, each reported, none waiting long for a lock.
 
+pub mod lint;
+mod recording;
+
 use std::time::Duration;
 
 use anyhow::Context;

@@ -39,39 +39,59 @@ mod m20261122_000025_index_deleted_comments;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
+/// A migration beside the text of the file that it is in, whose top comment says what it is for.
+pub struct File {
+    /// What it does.
+    pub migration: Box<dyn MigrationTrait>,
+    /// The file as it is written.
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($($name:ident),+ $(,)?) => {
+        vec![$(File { migration: Box::new($name::Migration), text: include_str!(concat!(stringify!($name), ".rs")) }),+]
+    };
+}
+
 /// Every migration of Trellis, oldest first; a new one goes to the end.
+#[must_use]
+pub fn files() -> Vec<File> {
+    files![
+        m20261122_000001_create_users,
+        m20261122_000002_create_workspaces,
+        m20261122_000003_create_members,
+        m20261122_000004_create_projects,
+        m20261122_000005_create_tasks,
+        m20261122_000006_create_comments,
+        m20261122_000007_index_users_by_email,
+        m20261122_000008_index_workspaces_by_slug,
+        m20261122_000009_index_members_by_workspace,
+        m20261122_000010_index_members_by_user,
+        m20261122_000011_index_projects_by_created_at,
+        m20261122_000012_index_projects_by_name,
+        m20261122_000013_index_tasks_by_status,
+        m20261122_000014_index_tasks_by_due_date,
+        m20261122_000015_index_tasks_by_created_at,
+        m20261122_000016_index_tasks_by_assignee,
+        m20261122_000017_index_tasks_by_completed_at,
+        m20261122_000018_index_comments_by_task,
+        m20261122_000019_index_comments_by_author,
+        m20261122_000020_create_idempotency_keys,
+        m20261122_000021_index_idempotency_keys_by_user,
+        m20261122_000022_index_idempotency_keys_by_created_at,
+        m20261122_000023_index_deleted_projects,
+        m20261122_000024_index_deleted_tasks,
+        m20261122_000025_index_deleted_comments,
+    ]
+}
+
+/// What applies the migrations and takes them back.
 #[derive(Debug)]
 pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261122_000001_create_users::Migration),
-            Box::new(m20261122_000002_create_workspaces::Migration),
-            Box::new(m20261122_000003_create_members::Migration),
-            Box::new(m20261122_000004_create_projects::Migration),
-            Box::new(m20261122_000005_create_tasks::Migration),
-            Box::new(m20261122_000006_create_comments::Migration),
-            Box::new(m20261122_000007_index_users_by_email::Migration),
-            Box::new(m20261122_000008_index_workspaces_by_slug::Migration),
-            Box::new(m20261122_000009_index_members_by_workspace::Migration),
-            Box::new(m20261122_000010_index_members_by_user::Migration),
-            Box::new(m20261122_000011_index_projects_by_created_at::Migration),
-            Box::new(m20261122_000012_index_projects_by_name::Migration),
-            Box::new(m20261122_000013_index_tasks_by_status::Migration),
-            Box::new(m20261122_000014_index_tasks_by_due_date::Migration),
-            Box::new(m20261122_000015_index_tasks_by_created_at::Migration),
-            Box::new(m20261122_000016_index_tasks_by_assignee::Migration),
-            Box::new(m20261122_000017_index_tasks_by_completed_at::Migration),
-            Box::new(m20261122_000018_index_comments_by_task::Migration),
-            Box::new(m20261122_000019_index_comments_by_author::Migration),
-            Box::new(m20261122_000020_create_idempotency_keys::Migration),
-            Box::new(m20261122_000021_index_idempotency_keys_by_user::Migration),
-            Box::new(m20261122_000022_index_idempotency_keys_by_created_at::Migration),
-            Box::new(m20261122_000023_index_deleted_projects::Migration),
-            Box::new(m20261122_000024_index_deleted_tasks::Migration),
-            Box::new(m20261122_000025_index_deleted_comments::Migration),
-        ]
+        files().into_iter().map(|file| file.migration).collect()
     }
 }

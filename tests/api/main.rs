@@ -42,6 +42,7 @@ mod conformance;
 mod schema_file;
 
 mod catalog;
+mod lint;
 mod migrations;
 mod replication;
 mod seed;

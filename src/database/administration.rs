@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult};
+use sea_orm::{Statement, TransactionTrait};
 
 use super::failure::sqlstate;
 
@@ -46,6 +47,18 @@ pub(super) fn check_address(address: &str) -> Result<(), DbErr> {
     let message = "the address is not of the form postgres://user:password@host:5432/database; \
                    in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25";
     Err(DbErr::Custom(message.to_owned()))
+}
+
+/// Asks something in a read-only transaction of its own, which leaves nothing behind in the session.
+///
+/// # Errors
+/// The server does not answer within ten seconds, or refuses.
+pub async fn ask<T: FromQueryResult>(connection: &DatabaseConnection, sql: &str) -> Result<Vec<T>, DbErr> {
+    let transaction = connection.begin_with_config(None, Some(AccessMode::ReadOnly)).await?;
+    transaction.execute_unprepared("SET LOCAL statement_timeout = '10s'").await?;
+    let rows = T::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(&transaction).await;
+    transaction.rollback().await?;
+    rows
 }
 
 /// Makes a database where there is none of that name.

@@ -63,6 +63,8 @@ pub enum Command {
         #[arg(long, default_value_t = 24 * 30, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
         hours: u32,
     },
+    /// Examines the database servers: what is wrong, what it means, what to do. Reads only.
+    Doctor(crate::doctor::Options),
     /// Runs only the private PostgreSQL of the data directory, for psql and other tools, until Ctrl-C.
     Cluster {
         /// Not durable; ends when standard input closes, and deletes the data directory then. For tests.

@@ -28,6 +28,7 @@ pub mod registry;
 // Around the requests: settings, start, stop, the database's own life.
 pub mod config;
 pub mod deployment;
+pub mod doctor;
 pub mod migrate;
 pub mod postgres;
 pub mod progress;

@@ -9,7 +9,7 @@ use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
 use trellis::signals::Signals;
-use trellis::{migrate, schema, seed, serve, telemetry, token};
+use trellis::{doctor, migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,6 +38,12 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         Command::Seed(options) => {
             with_database(&settings, async |deployment, signals| {
                 signals.unless(fill(&settings, deployment, &options)).await
+            })
+            .await
+        }
+        Command::Doctor(options) => {
+            with_database(&settings, async |deployment, signals| {
+                signals.unless(doctor::run(&deployment.addresses, &options, say)).await
             })
             .await
         }

@@ -1,0 +1,90 @@
+//! Examines every server for what loses data or makes it slow, and says what it means and what to do. It reads only,
+//! each question in a short transaction of its own; an ordinary role is enough, and what that may not see is said.
+
+mod connection;
+mod finding;
+mod report;
+mod server;
+mod setting;
+mod transaction;
+
+use std::io::IsTerminal;
+
+use finding::Finding;
+use report::{Report, Style};
+use server::Server;
+
+use crate::database::{Addresses, Target};
+
+/// What is examined how strictly, and how it is told.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_long_help = EXPLANATION)]
+pub struct Options {
+    /// Prints one JSON object: summary { ok, warn, fail } and findings, each with area, check, server, verdict, found,
+    /// meaning and remedy (a list).
+    #[arg(long)]
+    pub json: bool,
+
+    /// Ends with code 1 on a WARN too.
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Seconds after which an open transaction is a WARN, and a prepared one a FAIL.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub long_transaction_seconds: u32,
+}
+
+const EXPLANATION: &str = "\
+A line for each check: OK is as it should be; WARN costs something, or cannot be told; FAIL means that something is
+lost, refused or stands still, now or after the next accident. Below a WARN or FAIL stands what it means and what to do.
+
+It examines the primary and every replica, reads only, and takes a second or two. Members of pg_monitor see all of it.
+
+Exit code: 0 without FAIL, 1 with one (with --strict, also with a WARN), 2 for wrong arguments.";
+
+/// Examines the servers, and prints what was found.
+///
+/// # Errors
+/// Something is wrong with them; the error counts it.
+pub async fn run(addresses: &Addresses, options: &Options, say: impl FnOnce(String)) -> anyhow::Result<()> {
+    let report = Report::new(examine(addresses, options).await?);
+    let style = if std::io::stdout().is_terminal() { Style::Coloured } else { Style::Plain };
+    say(if options.json { serde_json::to_string_pretty(&report)? } else { report.text(style) });
+    let bad = report.summary.fail + if options.strict { report.summary.warn } else { 0 };
+    anyhow::ensure!(bad == 0, "{bad} of {} checks are not as they should be", report.findings.len());
+    Ok(())
+}
+
+async fn examine(addresses: &Addresses, options: &Options) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let primary = connect("primary".to_owned(), Target::Primary, &addresses.primary, &mut findings).await;
+    let mut replicas = Vec::new();
+    for (index, address) in addresses.replicas.iter().enumerate() {
+        let name = format!("replica-{}", index + 1);
+        replicas.extend(connect(name, Target::Replica, address, &mut findings).await);
+    }
+    for server in primary.iter().chain(&replicas) {
+        findings.push(connection::role(server, primary.as_ref()));
+        findings.push(transaction::open(server, options).await);
+        findings.extend(setting::of(server).await);
+    }
+    if let Some(primary) = &primary {
+        findings.push(transaction::prepared(primary, options).await);
+        findings.push(connection::migrations(primary).await.0);
+    }
+    Ok(findings)
+}
+
+/// A server that does not answer is a finding, and the examination goes on without it.
+async fn connect(name: String, target: Target, address: &str, findings: &mut Vec<Finding>) -> Option<Server> {
+    match Server::connect(name.clone(), target, address).await {
+        Ok(server) => {
+            findings.push(connection::answers(&server));
+            Some(server)
+        }
+        Err(error) => {
+            findings.push(connection::does_not_answer(&name, target, &error));
+            None
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Whether the servers answer, are of a version that was tested, are what they are taken for, and have the schema.
+
+use std::collections::BTreeSet;
+
+use migration::Migrator;
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm_migration::{MigrationStatus, MigratorTrait};
+
+use super::finding::{Area, Check, Finding, Judgement};
+use super::report::count;
+use super::server::{Identity, Server};
+use crate::database::Target;
+
+pub(super) const ANSWERS: Check = Check { area: Area::Connection, name: "answers" };
+const ROLE: Check = Check { area: Area::Connection, name: "role" };
+const MIGRATIONS: Check = Check { area: Area::Connection, name: "migrations" };
+
+/// The major versions that the test suite has run on.
+const TESTED: std::ops::RangeInclusive<i32> = 15..=18;
+
+pub(super) fn answers(server: &Server) -> Finding {
+    let Identity { version_number, version, role, database, .. } = &server.identity;
+    let major = version_number / 10_000;
+    let found = format!("PostgreSQL {version}, database {database}, role {role}");
+    let judgement = if major < *TESTED.start() {
+        Judgement::fail(found, "Trellis needs PostgreSQL 15: older ones lack what it uses")
+            .remedy("upgrade with pg_upgrade")
+    } else if major > *TESTED.end() {
+        Judgement::warn(found, "Trellis was tested on PostgreSQL 15 to 18")
+            .remedy("run the test suite on this version before you rely on it")
+    } else {
+        Judgement::ok(found)
+    };
+    judgement.of(&server.name, ANSWERS)
+}
+
+pub(super) fn does_not_answer(name: &str, target: Target, error: &DbErr) -> Finding {
+    let (meaning, setting) = match target {
+        Target::Primary => ("no request can be answered from it, and nothing can be written", "DATABASE_URL"),
+        Target::Replica => ("its reports go to another server", "REPLICA_URLS"),
+    };
+    // The pool tries again where nothing listens, and then tells of itself alone.
+    let found = match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error)) if matches!(**error, sqlx::Error::PoolTimedOut) => {
+            "does not answer: no connection within 5 s".to_owned()
+        }
+        error => format!("does not answer: {error}"),
+    };
+    Judgement::fail(found, meaning)
+        .remedy(format!("see whether the server runs, look into its log, and check {setting}"))
+        .of(name, ANSWERS)
+}
+
+/// Whether it is a primary or a replica, as configured; a replica is compared with the primary, where that answers.
+pub(super) fn role(server: &Server, primary: Option<&Server>) -> Finding {
+    let own = &server.identity;
+    let judgement = match (server.target, primary) {
+        (Target::Primary, _) if own.in_recovery => {
+            Judgement::fail("is in recovery: it is a replica", "every write is refused").remedy(
+                "point DATABASE_URL at the primary; SELECT pg_promote(); only where the primary is gone for good",
+            )
+        }
+        (Target::Replica, Some(primary)) if primary.identity.system_identifier != own.system_identifier => {
+            Judgement::fail("belongs to another cluster than the primary", "its reports count other data")
+                .remedy("point REPLICA_URLS at a streaming copy of the primary")
+        }
+        (Target::Replica, _) if !own.in_recovery => {
+            let meaning = "it is the primary itself, which then serves the reports too, or a replica that was promoted and \
+                           no longer follows";
+            Judgement::fail("is not in recovery: it is a primary", meaning)
+                .remedy("point REPLICA_URLS at a streaming copy, or make this one anew with pg_basebackup")
+        }
+        (Target::Replica, None) => Judgement::ok("is in recovery; not compared with the primary"),
+        (Target::Replica, Some(_)) => Judgement::ok("a replica of the primary"),
+        (Target::Primary, _) => Judgement::ok("takes writes"),
+    };
+    judgement.of(&server.name, ROLE)
+}
+
+/// Whether the schema is the newest; and the names of the migrations that are applied.
+pub(super) async fn migrations(primary: &Server) -> (Finding, BTreeSet<String>) {
+    let (judgement, applied) = match Migrator::get_migration_with_status_read_only(&primary.connection).await {
+        Ok(all) => {
+            let applied = all.iter().filter(|migration| migration.status() == MigrationStatus::Applied);
+            let applied: BTreeSet<String> = applied.map(|migration| migration.name().to_owned()).collect();
+            (judge_migrations(applied.len(), all.len() - applied.len()), applied)
+        }
+        Err(error) => {
+            let meaning = "the database may have been migrated by a newer Trellis, or not be Trellis's";
+            (Judgement::fail(format!("cannot be read: {error}"), meaning), BTreeSet::new())
+        }
+    };
+    (judgement.of(&primary.name, MIGRATIONS), applied)
+}
+
+fn judge_migrations(applied: usize, pending: usize) -> Judgement {
+    if pending == 0 {
+        return Judgement::ok(format!("{applied} applied, none pending"));
+    }
+    let found = format!("{applied} applied, {pending} pending");
+    let meaning = format!("the server expects what {} would make", count(pending, "migration", "migrations"));
+    Judgement::fail(found, meaning).remedy("trellis migrate up")
+}

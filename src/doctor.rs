@@ -3,6 +3,7 @@
 
 mod connection;
 mod finding;
+mod replication;
 mod report;
 mod server;
 mod setting;
@@ -14,6 +15,7 @@ use finding::Finding;
 use report::{Report, Style};
 use server::Server;
 
+use crate::config::PoolSettings;
 use crate::database::{Addresses, Target};
 
 /// What is examined how strictly, and how it is told.
@@ -46,8 +48,13 @@ Exit code: 0 without FAIL, 1 with one (with --strict, also with a WARN), 2 for w
 ///
 /// # Errors
 /// Something is wrong with them; the error counts it.
-pub async fn run(addresses: &Addresses, options: &Options, say: impl FnOnce(String)) -> anyhow::Result<()> {
-    let report = Report::new(examine(addresses, options).await?);
+pub async fn run(
+    addresses: &Addresses,
+    pools: &PoolSettings,
+    options: &Options,
+    say: impl FnOnce(String),
+) -> anyhow::Result<()> {
+    let report = Report::new(examine(addresses, pools, options).await?);
     let style = if std::io::stdout().is_terminal() { Style::Coloured } else { Style::Plain };
     say(if options.json { serde_json::to_string_pretty(&report)? } else { report.text(style) });
     let bad = report.summary.fail + if options.strict { report.summary.warn } else { 0 };
@@ -55,7 +62,7 @@ pub async fn run(addresses: &Addresses, options: &Options, say: impl FnOnce(Stri
     Ok(())
 }
 
-async fn examine(addresses: &Addresses, options: &Options) -> anyhow::Result<Vec<Finding>> {
+async fn examine(addresses: &Addresses, pools: &PoolSettings, options: &Options) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let primary = connect("primary".to_owned(), Target::Primary, &addresses.primary, &mut findings).await;
     let mut replicas = Vec::new();
@@ -70,7 +77,12 @@ async fn examine(addresses: &Addresses, options: &Options) -> anyhow::Result<Vec
     }
     if let Some(primary) = &primary {
         findings.push(transaction::prepared(primary, options).await);
+        findings.extend(replication::of_primary(primary, addresses.replicas.len()).await);
         findings.push(connection::migrations(primary).await.0);
+    }
+    // One that is no replica was told of, and has nothing to say here.
+    for replica in replicas.iter().filter(|replica| replica.identity.in_recovery) {
+        findings.extend(replication::of_replica(replica, primary.as_ref(), pools).await);
     }
     Ok(findings)
 }

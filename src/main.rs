@@ -43,7 +43,7 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         }
         Command::Doctor(options) => {
             with_database(&settings, async |deployment, signals| {
-                signals.unless(doctor::run(&deployment.addresses, &options, say)).await
+                signals.unless(doctor::run(&deployment.addresses, &settings.pools, &options, say)).await
             })
             .await
         }

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Area {
     /// Whether the servers are there, and are what they are taken for.
     Connection,
+    /// Whether the replicas follow, and what that costs the primary.
+    Replication,
     /// Transactions that hold back the cleaning up.
     Transaction,
     /// Settings that decide between safe and lost, fast and slow.
@@ -18,6 +20,7 @@ impl Area {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Connection => "Connections",
+            Self::Replication => "Replication",
             Self::Transaction => "Transactions",
             Self::Setting => "Settings",
         }

@@ -1,16 +1,21 @@
 //! Examines every server for what loses data or makes it slow, and says what it means and what to do. It reads only,
 //! each question in a short transaction of its own; an ordinary role is enough, and what that may not see is said.
 
+mod bloat;
 mod connection;
+mod design;
 mod finding;
+mod index;
 mod replication;
 mod report;
 mod server;
 mod setting;
 mod transaction;
+mod usage;
 
 use std::io::IsTerminal;
 
+use design::Design;
 use finding::Finding;
 use report::{Report, Style};
 use server::Server;
@@ -34,6 +39,10 @@ pub struct Options {
     /// Seconds after which an open transaction is a WARN, and a prepared one a FAIL.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub long_transaction_seconds: u32,
+
+    /// Days of counting after which an index that nobody read is a WARN.
+    #[arg(long, default_value_t = 7, value_name = "DAYS")]
+    pub unused_after_days: u32,
 }
 
 const EXPLANATION: &str = "\
@@ -78,7 +87,14 @@ async fn examine(addresses: &Addresses, pools: &PoolSettings, options: &Options)
     if let Some(primary) = &primary {
         findings.push(transaction::prepared(primary, options).await);
         findings.extend(replication::of_primary(primary, addresses.replicas.len()).await);
-        findings.push(connection::migrations(primary).await.0);
+        let (finding, applied) = connection::migrations(primary).await;
+        findings.push(finding);
+        // Before the first migration there is nothing to look at.
+        if !applied.is_empty() {
+            let design = Design::of(&applied).await?;
+            let absent = addresses.replicas.len() - replicas.len();
+            findings.extend(of_schema(primary, &replicas, absent, options, &design).await);
+        }
     }
     // One that is no replica was told of, and has nothing to say here.
     for replica in replicas.iter().filter(|replica| replica.identity.in_recovery) {
@@ -99,4 +115,21 @@ async fn connect(name: String, target: Target, address: &str, findings: &mut Vec
             None
         }
     }
+}
+
+/// What the migrations made.
+async fn of_schema(
+    primary: &Server,
+    replicas: &[Server],
+    absent: usize,
+    options: &Options,
+    design: &Design,
+) -> Vec<Finding> {
+    let mut findings = index::of_primary(primary, design).await;
+    findings.push(usage::unused(primary, replicas, absent, options).await);
+    findings.push(bloat::of_primary(primary).await);
+    for server in std::iter::once(primary).chain(replicas) {
+        findings.push(usage::sequential_scans(server).await);
+    }
+    findings
 }

@@ -10,6 +10,10 @@ pub enum Area {
     Connection,
     /// Whether the replicas follow, and what that costs the primary.
     Replication,
+    /// Whether the indexes of the design are there, whole, and used; and no others.
+    Index,
+    /// Tables that are read from end to end.
+    Scan,
     /// Transactions that hold back the cleaning up.
     Transaction,
     /// Settings that decide between safe and lost, fast and slow.
@@ -21,6 +25,8 @@ impl Area {
         match self {
             Self::Connection => "Connections",
             Self::Replication => "Replication",
+            Self::Index => "Indexes",
+            Self::Scan => "Sequential scans",
             Self::Transaction => "Transactions",
             Self::Setting => "Settings",
         }

@@ -109,6 +109,11 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
+/// A share as a person says it.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
 /// `1 index`, `2 indexes`.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })

@@ -6,10 +6,12 @@ mod connection;
 mod design;
 mod finding;
 mod index;
+mod key;
 mod replication;
 mod report;
 mod server;
 mod setting;
+mod statistics;
 mod transaction;
 mod usage;
 
@@ -128,8 +130,10 @@ async fn of_schema(
     let mut findings = index::of_primary(primary, design).await;
     findings.push(usage::unused(primary, replicas, absent, options).await);
     findings.push(bloat::of_primary(primary).await);
+    findings.extend(statistics::of_primary(primary, design).await);
     for server in std::iter::once(primary).chain(replicas) {
         findings.push(usage::sequential_scans(server).await);
     }
+    findings.extend(key::of_primary(primary).await);
     findings
 }

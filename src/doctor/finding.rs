@@ -12,10 +12,14 @@ pub enum Area {
     Replication,
     /// Whether the indexes of the design are there, whole, and used; and no others.
     Index,
+    /// What the planner and index-only scans rest on, and who keeps it fresh.
+    Statistics,
     /// Tables that are read from end to end.
     Scan,
     /// Transactions that hold back the cleaning up.
     Transaction,
+    /// How primary keys are made.
+    Key,
     /// Settings that decide between safe and lost, fast and slow.
     Setting,
 }
@@ -26,8 +30,10 @@ impl Area {
             Self::Connection => "Connections",
             Self::Replication => "Replication",
             Self::Index => "Indexes",
+            Self::Statistics => "Statistics and vacuum",
             Self::Scan => "Sequential scans",
             Self::Transaction => "Transactions",
+            Self::Key => "Keys",
             Self::Setting => "Settings",
         }
     }

@@ -48,3 +48,4 @@ mod replication;
 mod seed;
 
 mod command_line;
+mod doctor;

@@ -257,7 +257,8 @@ impl PageKey for TaskPage {
         let list = List { arguments, cut, conditions, statuses };
         match arguments.level {
             Level::Project => (list.name(PROJECT), list.of_project("k.parent", "")),
-            Level::Column => (list.name(COLUMN), list.of_project("k.parent", " AND t.status = k.part")),
+            // A board is always newest first.
+            Level::Column => ("tasks_of_column_by_created_at", list.of_project("k.parent", " AND t.status = k.part")),
             // A page of each project, then the best of those: 594 buffers where one scan of 25 projects takes 22,986.
             Level::Workspace => {
                 let page = list.of_project("p.id", "");
@@ -286,7 +287,6 @@ impl PageKey for TaskPage {
 type Names = [&'static str; 2];
 
 const PROJECT: Names = ["tasks_of_project_by_created_at", "tasks_of_project_by_due_date"];
-const COLUMN: Names = ["tasks_of_column_by_created_at", "tasks_of_column_by_due_date"];
 const WORKSPACE: Names = ["tasks_of_workspace_by_created_at", "tasks_of_workspace_by_due_date"];
 const ASSIGNEE: Names = ["tasks_of_assignee_by_created_at", "tasks_of_assignee_by_due_date"];
 

@@ -86,6 +86,13 @@ impl TestCluster {
     }
 }
 
+/// The addresses of a migrated database that nothing else uses.
+pub async fn new_addresses() -> Addresses {
+    let cluster = cluster().await;
+    let name = cluster.new_database(Some(TEMPLATE)).await;
+    Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] }
+}
+
 /// A path that no other test uses, and that does not exist.
 pub fn new_path(stem: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -113,17 +120,13 @@ impl World {
 
     /// A server with settings as on the command line.
     pub async fn with(words: &[&str]) -> Self {
-        let cluster = cluster().await;
-        let name = cluster.new_database(Some(TEMPLATE)).await;
-        let addresses = Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] };
+        let addresses = new_addresses().await;
         Self::on(addresses.clone(), addresses, words).await
     }
 
     /// A server that knows no replica.
     pub async fn without_replica() -> Self {
-        let cluster = cluster().await;
-        let name = cluster.new_database(Some(TEMPLATE)).await;
-        let real = Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] };
+        let real = new_addresses().await;
         let known = Addresses { replicas: Vec::new(), ..real.clone() };
         Self::on(real, known, &[]).await
     }

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use crate::config::MigrateAction;
-use crate::database::administration;
+use crate::database::{NamedStatement, administration};
 
 /// The key of the advisory lock that a run holds: "trellis" in ASCII.
 const LOCK_KEY: i64 = 0x74_72_65_6c_6c_69_73;
@@ -96,13 +96,19 @@ impl Standing {
 
 /// The names of the migrations on record, oldest first; none where there is no record.
 async fn recorded(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    let statement = |sql| Statement::from_string(DbBackend::Postgres, sql);
-    let exists = connection.query_one_raw(statement("SELECT WHERE to_regclass('seaql_migrations') IS NOT NULL"));
-    if exists.await?.is_none() {
+    let [record, applied] = statements();
+    if connection.query_one_raw(record.into()).await?.is_none() {
         return Ok(Vec::new());
     }
-    let rows = connection.query_all_raw(statement("SELECT version FROM seaql_migrations ORDER BY version")).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    connection.query_all_raw(applied.into()).await?.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// What a server asks at its start: whether there is a record of migrations, and which are on it.
+#[must_use]
+pub fn statements() -> [NamedStatement; 2] {
+    let record = "SELECT WHERE to_regclass('seaql_migrations') IS NOT NULL";
+    let applied = "SELECT version FROM seaql_migrations ORDER BY version";
+    [NamedStatement::new("migration_record", record, []), NamedStatement::new("migrations_applied", applied, [])]
 }
 
 /// Takes the lock by asking again and again. A session that waits inside `pg_advisory_lock` holds a snapshot, and a

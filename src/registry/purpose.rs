@@ -1,7 +1,7 @@
 //! What each statement is for, in a line: one for each name.
 
 /// Name and purpose, in the order of the names.
-pub const PURPOSES: [(&str, &str); 70] = [
+pub const PURPOSES: [(&str, &str); 72] = [
     ("assignees_of_project", "counts a project's tasks by assignee"),
     ("assignees_of_workspace", "counts a workspace's tasks by assignee"),
     ("comment_by_id", "comments by their ids, where the caller sees them"),
@@ -26,6 +26,8 @@ pub const PURPOSES: [(&str, &str); 70] = [
     ("member_turn", "takes a turn at changing the members of a workspace"),
     ("member_update", "gives a member another role"),
     ("members_of_workspace", "a page of a workspace's members"),
+    ("migration_record", "whether there is a record of migrations, at the start"),
+    ("migrations_applied", "the migrations that are applied, at the start"),
     ("overdue_of_project", "counts a project's overdue tasks by how late they are"),
     ("overdue_of_workspace", "counts a workspace's overdue tasks by how late they are"),
     ("ping", "whether the primary answers"),

@@ -13,7 +13,7 @@ use trellis::{doctor, migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::read()).await {
+    match Box::pin(run(Arguments::read())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "trellis: {error:#}");

@@ -1,7 +1,6 @@
 //! The rules of the data layer, asked of PostgreSQL's own catalog.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
-use serde_json::json;
 use trellis::database::constraint::CONSTRAINTS;
 
 use crate::harness::World;
@@ -241,19 +240,4 @@ async fn every_constraint_is_told_to_the_user_unless_no_input_can_violate_it() {
     let mut known: Vec<&str> = told.chain(INVIOLABLE.map(|(name, _)| name)).collect();
     known.sort_unstable();
     assert_eq!(all, known, "each in one of the two, and neither names one that is gone");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_that_is_stricter_than_the_servers_own_is_told_as_a_fault_of_its_field() {
-    let world = World::new().await;
-    let ada = world.user("ada").await;
-    let project = world.project(world.workspace("home", ada).await, "Atlas").await;
-    world.execute("ALTER TABLE tasks DROP CONSTRAINT ck_tasks_title_length").await;
-    world.execute("ALTER TABLE tasks ADD CONSTRAINT ck_tasks_title_length CHECK (char_length(title) < 3)").await;
-    let document = "mutation($input: TaskCreateInput!) { taskCreate(input: $input) { \
-        task { id } userErrors { code field } } }";
-    let answer = world.ask(ada, document, json!({ "input": { "projectId": project, "title": "Draw" } })).await;
-    let fault = json!({ "code": "INVALID", "field": ["input", "title"] });
-    assert_eq!(answer.data()["taskCreate"], json!({ "task": null, "userErrors": [fault] }));
-    assert_eq!(texts(&world.sql, "SELECT title FROM tasks").await, [""; 0]);
 }

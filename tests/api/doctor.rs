@@ -516,7 +516,7 @@ impl OwnCluster {
 
     /// Examines until a line has this verdict.
     async fn until(&self, name: &str, verdict: &str, words: &[&str]) -> Examination {
-        eventually(name, || async {
+        eventually(&format!("{name} is {verdict} with {words:?}"), || async {
             let report = examine(&self.addresses, words).await;
             if report.finding(name)["verdict"] == verdict { Ok(report) } else { Err(report) }
         })

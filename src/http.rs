@@ -1,5 +1,6 @@
 //! The router: the GraphQL endpoint, the page and its files, the schema, health.
 
+pub mod execution;
 mod graphql;
 mod guard;
 mod health;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_graphql::parser::parse_query;
 use async_graphql::{Response as Answer, ServerError, Value, value};
 use async_graphql_axum::GraphQLResponse;
 use axum::body::{Body, to_bytes};
@@ -12,11 +11,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{App, REQUEST_ID, guard};
-use crate::batch::Gate;
+use super::execution::{self, Checked, Refused, finish, is_executed, label};
+use super::{App, REQUEST_ID};
 use crate::database::{Meter, Target};
 use crate::error::{Code, Error};
-use crate::schema::session::Session;
 use crate::telemetry::{Answered, milliseconds};
 
 /// The header in which a client proves what it has written.
@@ -47,31 +45,6 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     response
 }
 
-/// Why a request is not executed at all.
-struct Refused {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl Refused {
-    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, code: code.as_str(), message: message.into() }
-    }
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        let status = match error.code() {
-            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Code::Timeout | Code::Overloaded | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Self::new(status, error.code(), error.to_string())
-    }
-}
-
 async fn answer(
     app: &App,
     headers: &HeaderMap,
@@ -80,35 +53,14 @@ async fn answer(
     operation_name: &mut String,
 ) -> Result<Answer, Refused> {
     let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
-    let mut request = read(app, headers, body).await?;
-    guard::check_text(&request.query, &app.limits)?;
-    let document = parse_query(&request.query).map_err(|error| {
-        Refused::new(
-            StatusCode::BAD_REQUEST,
-            Code::GraphqlParseFailed,
-            format!("The document is not GraphQL:\n{error}"),
-        )
-    })?;
-    let Some((name, operation)) = guard::operation(&document, request.operation_name.as_deref()) else {
-        let message =
-            "operationName must name one of the document's operations; it can be left out where there is one.";
-        return Err(Refused::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message));
-    };
-    guard::check_size(&document, &app.limits)?;
-    guard::complete_variables(&document, operation, &mut request.variables)?;
-    let kind = guard::kind(operation);
+    let request = read(app, headers, body).await?;
+    let Checked { request, name, operation } = execution::check(request, &app.limits)?;
     if let Some(name) = name {
-        name.clone_into(operation_name);
+        *operation_name = name;
     }
-    request.set_parsed_query(document);
-
-    let gate = Gate::default();
     let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
-    let route = app.database.route(kind, meter, after).await;
-    let session = Session::new(viewer, route, gate.clone());
-    let execution = gate.run(app.schema.execute(request.data(session)));
-    let deadline = Duration::from_millis(u64::from(app.limits.request_timeout_ms));
-    Ok(tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)?)
+    let route = app.database.route(operation, meter, after).await;
+    Ok(execution::run(&app.schema, request, viewer, route, &app.limits).await?)
 }
 
 /// Reads the body, no further than its limit.
@@ -158,58 +110,6 @@ fn consistency_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// Gives every error its code and its text for clients, logs what they are not told, and returns the code for the log.
-fn finish(answer: &mut Answer, request_id: &str) -> &'static str {
-    let executed = is_executed(answer);
-    let mut first = None;
-    for error in &mut answer.errors {
-        let code = finish_error(error, executed, request_id);
-        first.get_or_insert(code.as_str());
-    }
-    first.unwrap_or("OK")
-}
-
-/// How the library's messages begin that are about a value and not about the document: it has no type for these either.
-const BAD_INPUT: [&str; 3] = ["Invalid value for argument", "Expected input type", "Failed to parse"];
-
-fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Code {
-    let code = match error.source::<Error>() {
-        Some(ours) => {
-            if let Some(cause) = ours.cause() {
-                tracing::error!(request_id, code = ours.code().as_str(), %cause, "a request failed");
-            }
-            ours.code()
-        }
-        None if executed || !error.path.is_empty() => Code::BadUserInput,
-        // The library has no type for these.
-        None if error.message.contains("too complex") => {
-            "The document asks for more fields than maxComplexity: ask for smaller pages."
-                .clone_into(&mut error.message);
-            Code::LimitExceeded
-        }
-        None if error.message.starts_with("The amount of aliases") => {
-            "The document has more aliases than maxAliases.".clone_into(&mut error.message);
-            Code::LimitExceeded
-        }
-        None if BAD_INPUT.iter().any(|start| error.message.starts_with(start)) => Code::BadUserInput,
-        None => Code::GraphqlValidationFailed,
-    };
-    label(error, code.as_str(), request_id);
-    code
-}
-
-/// Tells a client what kind of error it is, and by which id to ask about it.
-fn label(error: &mut ServerError, code: &str, request_id: &str) {
-    let extensions = error.extensions.get_or_insert_default();
-    extensions.set("code", code);
-    extensions.set("requestId", request_id);
-}
-
-/// Whether execution began: an answer of nothing but errors without a path was refused before.
-fn is_executed(answer: &Answer) -> bool {
-    answer.data != Value::Null || answer.errors.iter().any(|error| !error.path.is_empty())
 }
 
 fn respond(answer: Answer) -> Response {

@@ -5,8 +5,10 @@ mod consistency;
 pub mod constraint;
 pub mod copy;
 mod door;
+mod explain;
 mod failure;
 mod idempotency;
+mod literal;
 mod meter;
 mod replication;
 mod route;
@@ -15,6 +17,7 @@ mod transaction;
 
 pub use consistency::LogPosition;
 pub use door::{Door, Reader, Target, Writer};
+pub use explain::{Planning, Sent};
 pub use idempotency::IdempotencyKey;
 pub use meter::{Executed, Meter};
 pub use replication::Freshness;

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::administration::check_address;
 use super::consistency::{LogPosition, Sealer};
-use super::{Executed, Meter, NamedStatement};
+use super::{Executed, Meter, NamedStatement, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
 
@@ -94,6 +94,11 @@ impl Door {
         &self.name
     }
 
+    /// A statement that goes through this door.
+    pub(super) fn sent(&self, statement: NamedStatement) -> Sent {
+        Sent { door: self.name.clone(), target: self.target, statement }
+    }
+
     /// Closes the pool.
     pub(super) async fn close(&self) {
         if let Err(error) = self.pool.close_by_ref().await {
@@ -108,6 +113,7 @@ impl Door {
         meter: &Meter,
         statement: NamedStatement,
     ) -> Result<Vec<QueryResult>, DbErr> {
+        let sent = meter.sent(self, &statement);
         let started = Instant::now();
         let rows = connection.query_all_raw(statement.statement).await;
         meter.record(Executed {
@@ -116,6 +122,7 @@ impl Door {
             keys: statement.keys,
             rows: rows.as_ref().map_or(0, Vec::len),
             elapsed: started.elapsed(),
+            sent,
         });
         rows
     }
@@ -145,6 +152,12 @@ impl Reader {
     #[must_use]
     pub fn renewed(&self) -> Self {
         Self { snapshot: self.snapshot.as_ref().map(|_| Arc::default()), ..self.clone() }
+    }
+
+    /// A statement as this reader sends it.
+    #[must_use]
+    pub fn sent(&self, statement: NamedStatement) -> Sent {
+        self.door.sent(statement)
     }
 
     /// Runs one statement.
@@ -180,6 +193,16 @@ pub struct Writer {
     pub(super) door: Arc<Door>,
     pub(super) meter: Meter,
     pub(super) sealer: Sealer,
+    pub(super) effect: Effect,
+}
+
+/// What becomes of what a writer has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It is committed.
+    Lasting,
+    /// It is rolled back.
+    Discarded,
 }
 
 impl Writer {

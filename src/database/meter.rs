@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Target;
+use super::{Door, NamedStatement, Sent, Target};
 
 /// One statement that a request ran.
 #[derive(Clone, Debug)]
@@ -18,21 +18,37 @@ pub struct Executed {
     pub rows: usize,
     /// From asking for a connection to the last row.
     pub elapsed: Duration,
+    /// The statement itself, where the meter records them.
+    pub sent: Option<Box<Sent>>,
 }
 
 /// The statements of one request so far. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Mutex<Vec<Executed>>>);
+pub struct Meter {
+    executed: Arc<Mutex<Vec<Executed>>>,
+    records: bool,
+}
 
 impl Meter {
+    /// A meter that keeps the statements themselves too, with their values.
+    #[must_use]
+    pub fn recording() -> Self {
+        Self { records: true, ..Self::default() }
+    }
+
+    /// A statement on its way through a door, where this meter records them.
+    pub(super) fn sent(&self, door: &Door, statement: &NamedStatement) -> Option<Box<Sent>> {
+        self.records.then(|| Box::new(door.sent(statement.clone())))
+    }
+
     /// Adds a statement.
     pub(super) fn record(&self, executed: Executed) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
+        self.executed.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
     }
 
     /// The statements in the order in which they ended.
     #[must_use]
     pub fn executed(&self) -> Vec<Executed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.executed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

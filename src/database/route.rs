@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::door::Effect;
 use super::{Database, Freshness, LogPosition, Meter, Reader, Target, Writer};
 
 /// What kind of operation a document holds.
@@ -55,7 +56,7 @@ impl Database {
         match operation {
             Operation::Mutation => {
                 let (door, sealer) = (Arc::clone(&self.primary), self.sealer.clone());
-                let writer = Some(Writer { door, meter: meter.clone(), sealer });
+                let writer = Some(Writer { door, meter: meter.clone(), sealer, effect: Effect::Lasting });
                 let reports = self.reports_on_primary(false, meter);
                 Route { rows, newest_reports: reports.clone(), reports, writer }
             }
@@ -92,6 +93,15 @@ impl Database {
             freshness: Freshness::now(),
             fell_back,
         }
+    }
+}
+
+impl Route {
+    /// The same route, whose writes are rolled back: each does its work, and nobody ever sees it.
+    #[must_use]
+    pub fn without_effect(self) -> Self {
+        let writer = self.writer.map(|writer| Writer { effect: Effect::Discarded, ..writer });
+        Self { writer, ..self }
     }
 }
 

@@ -29,6 +29,12 @@ impl NamedStatement {
         self.name
     }
 
+    /// How many keys of a batch it answers.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys
+    }
+
     /// The text, with `$1`, `$2`, … for the values.
     #[must_use]
     pub fn sql(&self) -> &str {

@@ -8,6 +8,7 @@ use sea_orm::{DatabaseTransaction, DbErr, QueryResult, TransactionTrait};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::door::Effect;
 use super::failure::is_repeatable;
 use super::idempotency::{Claim, IdempotencyKey};
 use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
@@ -138,19 +139,13 @@ impl Writer {
             None => run(command, &transaction).await,
             Some(key) => once(command, key, &transaction).await,
         };
-        match outcome {
-            Ok(output) => {
-                self.count("commit", transaction.inner.commit()).await?;
-                Ok(output)
-            }
-            Err(failure) => {
-                // The connection is useless if even this fails, and the pool finds that out by itself.
-                if let Err(error) = self.count("rollback", transaction.inner.rollback()).await {
-                    tracing::warn!(%error, "a transaction could not be rolled back");
-                }
-                Err(failure)
-            }
+        if outcome.is_ok() && self.effect == Effect::Lasting {
+            self.count("commit", transaction.inner.commit()).await?;
+        } else if let Err(error) = self.count("rollback", transaction.inner.rollback()).await {
+            // The connection is useless if even this fails, and the pool finds that out by itself.
+            tracing::warn!(%error, "a transaction could not be rolled back");
         }
+        outcome
     }
 
     /// Counts the statements that open and close a transaction like all others.
@@ -158,7 +153,7 @@ impl Writer {
         let started = Instant::now();
         let result = work.await;
         let elapsed = started.elapsed();
-        self.meter.record(Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed });
+        self.meter.record(Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed, sent: None });
         result.map_err(Error::from)
     }
 }

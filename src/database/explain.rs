@@ -1,0 +1,103 @@
+//! The plan of a statement that a request sends, from the server that runs it, in a session like the request's.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sea_orm::sqlx::Row;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
+
+use super::literal::{literal, type_of};
+use super::{Database, Door, NamedStatement, Target};
+
+/// A statement with its values, and the door that it goes through.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub(super) door: String,
+    pub(super) target: Target,
+    pub(super) statement: NamedStatement,
+}
+
+/// Which of a prepared statement's two plans is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planning {
+    /// For the values at hand, as the first five executions of a prepared statement are planned.
+    Custom,
+    /// For any values, as a prepared statement may be planned from its sixth execution on.
+    Generic,
+}
+
+/// How long a statement may take that is being explained. Longer than a request's, since measuring costs time and one
+/// that is too slow is the one to look at.
+const STATEMENT_TIMEOUT: &str = "60s";
+
+impl Sent {
+    /// The name of the door.
+    #[must_use]
+    pub fn door(&self) -> &str {
+        &self.door
+    }
+
+    /// The kind of server behind it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The statement.
+    #[must_use]
+    pub fn statement(&self) -> &NamedStatement {
+        &self.statement
+    }
+
+    /// The values as SQL literals.
+    ///
+    /// # Errors
+    /// A value has no SQL text.
+    pub fn literals(&self) -> Result<Vec<String>, DbErr> {
+        self.statement.values().iter().map(literal).collect()
+    }
+}
+
+impl Database {
+    /// Runs a statement through its door, and gives its plan with what was measured, as
+    /// `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)` says it. What the statement writes is rolled back.
+    ///
+    /// # Errors
+    /// The server does not answer, the statement fails, or takes longer than a minute.
+    pub async fn explain(&self, sent: &Sent, planning: Planning) -> Result<String, DbErr> {
+        let door = self.door(&sent.door).ok_or_else(|| DbErr::Custom(format!("there is no door {}", sent.door)))?;
+        let transaction = door.pool.begin().await?;
+        let explained = explain(&transaction, sent, planning).await;
+        transaction.rollback().await?;
+        explained
+    }
+
+    fn door(&self, name: &str) -> Option<&Door> {
+        let replicas = self.replicas.iter().map(|replica| replica.door.as_ref());
+        [self.primary.as_ref(), self.fallback.as_ref()].into_iter().chain(replicas).find(|door| door.name() == name)
+    }
+}
+
+/// PREPARE and EXECUTE, since EXPLAIN with bound values always plans for these values.
+async fn explain(transaction: &DatabaseTransaction, sent: &Sent, planning: Planning) -> Result<String, DbErr> {
+    // A session keeps prepared statements, also when the transaction is rolled back.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("explained_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mode = match planning {
+        Planning::Custom => "force_custom_plan",
+        Planning::Generic => "force_generic_plan",
+    };
+    let settings = format!("SET LOCAL plan_cache_mode = {mode}; SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'");
+    transaction.execute_unprepared(&settings).await?;
+    let types = sent.statement.values().iter().map(type_of).collect::<Result<Vec<_>, _>>()?;
+    let list = |items: &[String]| if items.is_empty() { String::new() } else { format!(" ({})", items.join(", ")) };
+    transaction.execute_unprepared(&format!("PREPARE {name}{} AS {}", list(&types), sent.statement.sql())).await?;
+    let explain =
+        format!("EXPLAIN (ANALYZE, BUFFERS, SETTINGS, FORMAT JSON) EXECUTE {name}{}", list(&sent.literals()?));
+    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, explain)).await?;
+    transaction.execute_unprepared(&format!("DEALLOCATE {name}")).await?;
+    let missing = || DbErr::RecordNotFound("EXPLAIN answered nothing".to_owned());
+    let row = row.ok_or_else(missing)?;
+    // The column is of the type json, which is text on the wire too.
+    let text = row.try_as_pg_row().ok_or_else(missing)?.try_get_unchecked::<String, _>(0);
+    text.map_err(|error| DbErr::Type(error.to_string()))
+}

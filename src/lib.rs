@@ -32,6 +32,7 @@ pub mod doctor;
 pub mod migrate;
 pub mod postgres;
 pub mod progress;
+pub mod plan;
 pub mod seed;
 pub mod serve;
 pub mod signals;

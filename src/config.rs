@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::migrate::lint;
-use crate::seed;
+use crate::{explain, seed};
 
 /// The prefix of Trellis's own environment variables: an unknown one stops the start, since it is a typing mistake.
 const PREFIX: &str = "TRELLIS_";
@@ -54,6 +54,12 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Shows how PostgreSQL runs statements: plan, rows estimated and real, buffers, indexes, and what to do.
+    ///
+    /// With --query, a document is executed as the server would execute it, and each statement that it took is
+    /// explained on the server that ran it. With --statement, one that the server can send. Both run in transactions
+    /// that are rolled back.
+    Explain(explain::Options),
     /// Prints a bearer token for a user, signed with the configured secret.
     Token {
         /// The user's e-mail address.

@@ -9,7 +9,7 @@ use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
 use trellis::signals::Signals;
-use trellis::{doctor, migrate, schema, seed, serve, telemetry, token};
+use trellis::{doctor, explain, migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,6 +44,17 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         Command::Doctor(options) => {
             with_database(&settings, async |deployment, signals| {
                 signals.unless(doctor::run(&deployment.addresses, &settings.pools, &options, say)).await
+            })
+            .await
+        }
+        Command::Explain(options) => {
+            if options.list {
+                explain::list().for_each(say);
+                return Ok(());
+            }
+            let subject = explain::Subject::read(&options)?;
+            with_database(&settings, async |deployment, signals| {
+                signals.unless(Box::pin(explain::run(&settings, deployment, &options, subject))).await
             })
             .await
         }

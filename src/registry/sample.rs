@@ -83,6 +83,12 @@ impl Sample {
         Ok(sample)
     }
 
+    /// The caller's e-mail address.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// A sample of ids that no row has: for texts alone.
     pub(super) fn of_nothing() -> Self {
         let ids = vec![Uuid::nil()];

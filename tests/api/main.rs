@@ -49,3 +49,4 @@ mod seed;
 
 mod command_line;
 mod doctor;
+mod explain;

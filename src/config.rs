@@ -183,6 +183,10 @@ pub struct Settings {
     #[command(flatten)]
     pub pools: PoolSettings,
 
+    /// How it speaks HTTP.
+    #[command(flatten)]
+    pub http: HttpSettings,
+
     /// What one request may ask for.
     #[command(flatten)]
     pub limits: Limits,
@@ -223,6 +227,16 @@ pub struct PoolSettings {
     #[arg(long, env = "TRELLIS_MAX_STALENESS_MS", default_value_t = 30_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(500..=86_400_000), global = true)]
     pub max_staleness_ms: u64,
+}
+
+/// How long a client may take.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// Milliseconds in which the body of a request must have arrived.
+    #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
+    pub body_timeout_ms: u64,
 }
 
 /// What one request may ask for. `server { limits }` shows these to clients.

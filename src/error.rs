@@ -98,6 +98,12 @@ impl Error {
     pub const VANISHED: Self =
         Self::Forbidden("You do not see this any more: it was deleted, or you have left its workspace.");
 
+    /// A defect that ended the work on a request. Where it was has been printed already.
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self::Internal(Arc::new(DbErr::Custom("the request panicked".to_owned())))
+    }
+
     /// The code as clients see it.
     #[must_use]
     pub fn code(&self) -> Code {

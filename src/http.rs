@@ -4,20 +4,25 @@ pub mod execution;
 mod graphql;
 mod guard;
 mod health;
+mod json;
+mod media_type;
 mod page;
 mod playground;
+mod request;
+pub mod response;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 
 use crate::clock;
-use crate::config::Limits;
+use crate::config::{HttpSettings, Limits};
 use crate::database::Database;
 use crate::identity::Verifier;
 use crate::schema::{self, Schema};
@@ -32,6 +37,8 @@ pub struct App {
     pub verifier: Verifier,
     /// What one request may ask for.
     pub limits: Limits,
+    /// How it speaks HTTP.
+    pub http: HttpSettings,
     /// Whether `X-Debug: sql` is answered.
     pub debug_sql: bool,
     /// A token for the page of a browser on this machine; only in the private mode.
@@ -45,15 +52,15 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::serve))
         .route("/assets/{name}", get(playground::asset))
-        .route("/graphql", post(graphql::serve))
+        .route("/graphql", any(graphql::serve))
         .route("/schema.graphql", get(schema_text))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .with_state(app)
+        .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .layer(axum::middleware::map_request(check_request_id))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(graphql::panicked))
 }
 
 async fn schema_text() -> impl IntoResponse {

@@ -85,6 +85,7 @@ async fn serve(
         database: Arc::clone(&database),
         verifier,
         limits: settings.limits.clone(),
+        http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
         page_token: demo_token,
     });

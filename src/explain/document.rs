@@ -12,7 +12,8 @@ use super::{Asked, Options};
 use crate::clock;
 use crate::config::Limits;
 use crate::database::{Database, Meter};
-use crate::http::execution::{self, Checked, Refused};
+use crate::http::execution::{self, Checked};
+use crate::http::response::{Refused, finish};
 use crate::{schema, token};
 
 /// A document with its variables, and who sends it.
@@ -72,7 +73,7 @@ async fn execute(
     let schema = schema::build(limits);
     match execution::run(&schema, request, Some(viewer), route, limits).await {
         Ok(mut answer) => {
-            execution::finish(&mut answer, &request_id);
+            finish(&mut answer, &request_id);
             answer.errors
         }
         Err(error) => vec![Refused::from(error).into_error(&request_id)],

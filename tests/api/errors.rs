@@ -68,7 +68,7 @@ fn assert_refused(answer: &Answer, status: StatusCode, code: &str) {
     error(answer, code);
     assert_eq!(answer.status, status, "{}", answer.text);
     assert_eq!(answer.body.as_object().unwrap().keys().collect::<Vec<_>>(), ["errors"], "{}", answer.text);
-    assert_eq!(answer.headers["content-type"], "application/graphql-response+json");
+    assert_eq!(answer.headers["content-type"], "application/graphql-response+json; charset=utf-8");
 }
 
 /// Checks an answer in which one field failed.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -120,8 +120,13 @@ impl World {
 
     /// A server with settings as on the command line.
     pub async fn with(words: &[&str]) -> Self {
+        Self::changed(words, |_| {}).await
+    }
+
+    /// A server with settings and with something in it changed.
+    pub async fn changed(words: &[&str], change: impl FnOnce(&mut App)) -> Self {
         let addresses = new_addresses().await;
-        Self::on(addresses.clone(), addresses, words).await
+        Self::serve(addresses.clone(), addresses, words, change).await
     }
 
     /// A server that knows no replica.
@@ -133,6 +138,10 @@ impl World {
 
     /// A server that is told other addresses than the `real` ones that the tests use.
     pub async fn on(real: Addresses, told: Addresses, words: &[&str]) -> Self {
+        Self::serve(real, told, words, |_| {}).await
+    }
+
+    async fn serve(real: Addresses, told: Addresses, words: &[&str], change: impl FnOnce(&mut App)) -> Self {
         let sql = administration::connect(&real.primary).await.unwrap();
         let replica_sql =
             eventually("the replica has the database", || administration::connect(&real.replicas[0])).await;
@@ -144,18 +153,23 @@ impl World {
             None => KeySource::Secret(SECRET.to_owned()),
         };
         let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone()).unwrap();
-        let app = App {
+        let mut app = App {
             schema: schema::build(&settings.limits),
             database,
             verifier,
             limits: settings.limits,
+            http: settings.http,
             debug_sql: settings.debug_sql.unwrap_or(true),
             page_token: None,
         };
+        change(&mut app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router(Arc::new(app))).await.unwrap() });
-        let client = reqwest::Client::new();
+        // The newer media type tells by its status whether a document was run.
+        let accept = HeaderValue::from_static("application/graphql-response+json");
+        let client =
+            reqwest::Client::builder().default_headers(HeaderMap::from_iter([(ACCEPT, accept)])).build().unwrap();
         Self { address, sql, replica_sql, addresses: real, signer, client }
     }
 

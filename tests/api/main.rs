@@ -34,7 +34,9 @@ mod moving;
 mod paging;
 mod visibility;
 
+mod connection;
 mod errors;
+mod http;
 mod identity;
 mod key_file;
 

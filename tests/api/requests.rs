@@ -23,44 +23,88 @@ async fn count(world: &World, table: &str) -> i64 {
 
 const MUTATION: &str = "mutation { workspaceCreate(input: { name: \"X\", slug: \"xx\" }) { workspace { id } } }";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_any_page_can_make_a_browser_send_changes_nothing() {
-    let world = World::new().await;
-    let ada = ada_of(&world).await;
-    let body = json!({ "query": MUTATION }).to_string();
+/// Every way of sending a mutation, its body or URL, and its content type.
+fn ways_to_send(mutation: &str) -> Vec<(Option<&'static str>, String)> {
+    let body = json!({ "query": mutation }).to_string();
     let part =
         |name: &str, text: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
     let multipart = format!("{}{}--b--\r\n", part("operations", &body), part("map", "{}"));
-    let form = format!("query={}", MUTATION.replace(' ', "+").replace('"', "%22"));
-    for (content_type, body) in [
+    let form = format!("query={}", mutation.replace(' ', "+").replace('"', "%22"));
+    let typed = [
         ("text/plain", body.clone()),
         ("text/plain; charset=application/json", body.clone()),
         ("text/json", body.clone()),
-        ("application/graphql", MUTATION.to_owned()),
+        ("application/graphql", mutation.to_owned()),
         ("application/x-www-form-urlencoded", form.clone()),
         ("application/x-www-form-urlencoded", body.clone()),
         ("multipart/form-data; boundary=b", multipart.clone()),
         ("multipart/mixed; boundary=b", multipart),
         ("application/jsonx", body.clone()),
         ("text/plain, application/json", body.clone()),
+        ("application/json; charset=iso-8859-1", body.clone()),
+        ("application/json; charset=utf-8; charset=utf-16", body.clone()),
+        ("application/json; boundary=b", body.clone()),
+        ("application/json, text/plain", body.clone()),
+        ("application/graphql-response+json", body.clone()),
+        ("application/*", body.clone()),
         ("", body.clone()),
-    ] {
-        let answer = send(&world, ada, content_type, body).await;
-        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}: {}", answer.text);
-        assert_eq!(answer.codes(), ["BAD_USER_INPUT"], "{content_type}");
-        assert!(answer.body.get("data").is_none(), "{content_type}");
+    ];
+    let typed = typed.map(|(content_type, body)| (Some(content_type), body));
+    let json = JSON.map(|content_type| (Some(content_type), body.clone()));
+    typed.into_iter().chain(json).chain([(None, body)]).collect()
+}
+
+const JSON: [&str; 4] = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "Application/JSON ; charset=\"UTF-8\"",
+    "application/json;",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_mutation_runs_but_by_post_with_json() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let url = reqwest::Url::parse_with_params(&world.url("/graphql"), [("query", MUTATION)]).unwrap();
+    let send = async |method: &str, content_type: Option<&str>, body: String| {
+        let mut request = world.http().request(method.parse().unwrap(), url.clone()).bearer_auth(world.token(ada));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        Answer::of(request.body(body).send().await.unwrap()).await
+    };
+    let mut refused = 0;
+    for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "POST"] {
+        for (content_type, body) in ways_to_send(MUTATION) {
+            let is_json = content_type.is_some_and(|content_type| JSON.contains(&content_type));
+            let (status, allowed) = match method {
+                "POST" if is_json => continue,
+                "POST" => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+                // It needs no content type, and must not have a wrong one.
+                "GET" if !is_json && content_type.is_some() => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+                "GET" => (StatusCode::METHOD_NOT_ALLOWED, Some("POST")),
+                _ => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST")),
+            };
+            let answer = send(method, content_type, body).await;
+            let told = format!("{method} {content_type:?}: {}", answer.text);
+            assert_eq!(answer.status, status, "{told}");
+            assert_eq!(answer.headers.get("allow").map(|allow| allow.to_str().unwrap()), allowed, "{told}");
+            if method == "HEAD" {
+                assert_eq!(answer.text, "", "{told}");
+            } else {
+                assert_eq!(answer.codes(), ["BAD_USER_INPUT"], "{told}");
+                assert!(answer.body.get("data").is_none(), "{told}");
+            }
+            assert_eq!(count(&world, "workspaces").await, 1, "{told}");
+            refused += 1;
+        }
     }
-    let without_type = world.http().post(world.url("/graphql")).bearer_auth(world.token(ada)).body(body);
-    assert_eq!(without_type.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    let gets = [world.url(&format!("/graphql?{form}")), world.url("/graphql")];
-    for url in gets {
-        let answer = world.http().get(url).bearer_auth(world.token(ada)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
-    }
-    assert_eq!(count(&world, "workspaces").await, 1);
-    for content_type in ["application/json", "Application/JSON ; charset=utf-8"] {
-        let answer = send(&world, ada, content_type, json!({ "query": "{ viewer { name } }" }).to_string()).await;
-        assert_eq!(answer.data()["viewer"]["name"], "ada", "{content_type}");
+    assert_eq!(refused, 9 * 22 - JSON.len());
+    for (content_type, written) in JSON.into_iter().zip(2..) {
+        let body = json!({ "query": MUTATION.replace("xx", &format!("x{written}")) }).to_string();
+        let answer = send("POST", Some(content_type), body).await;
+        assert!(answer.data()["workspaceCreate"]["workspace"]["id"].is_string(), "{content_type}: {}", answer.text);
+        assert_eq!(count(&world, "workspaces").await, written, "{content_type}");
     }
 }
 
@@ -72,7 +116,18 @@ async fn a_body_that_is_no_request_is_refused_with_a_code() {
     let batch = json!([{ "query": MUTATION }, { "query": MUTATION }]).to_string();
     let list = json!([MUTATION]).to_string();
     let spaced = format!(" \r\n\t{}", json!([MUTATION, null, {}]));
-    let bodies: [(&[u8], &str); 20] = [
+    let twice = r#"{"query":"query($a: Int) { __typename }","variables":{"a":1,"b":[{"c":1,"c":2}]}}"#;
+    let nested = |name: &str, value: &str| format!("{{\"query\":\"{{ __typename }}\",\"{name}\":{value}}}");
+    let wrong: Vec<String> = ["variables", "extensions"]
+        .into_iter()
+        .flat_map(|name| ["7", "true", "\"{}\"", "[]", "[{}]"].map(|value| nested(name, value)))
+        .chain(["7", "{}", "[\"A\"]", "false"].map(|value| nested("operationName", value)))
+        .chain([nested("variables", "{\"a\":1e400}"), nested("variables", "{\"a\":\"\\ud800\"}")])
+        .chain([nested("variables", "{\"a\":01}"), nested("variables", "{\"a\":NaN}"), nested("variables", "{a:1}")])
+        .chain([nested("query", "\"{ viewer { name } }\""), nested("variables", "{},\"variables\":{}")])
+        .collect();
+    assert_eq!(wrong.len(), 21);
+    let bodies: [(&[u8], &str); 25] = [
         (b"", "BAD_USER_INPUT"),
         (b"{", "BAD_USER_INPUT"),
         (b"null", "BAD_USER_INPUT"),
@@ -82,8 +137,8 @@ async fn a_body_that_is_no_request_is_refused_with_a_code() {
         (batch.as_bytes(), "BAD_USER_INPUT"),
         (list.as_bytes(), "BAD_USER_INPUT"),
         (spaced.as_bytes(), "BAD_USER_INPUT"),
-        (b"{}", "GRAPHQL_PARSE_FAILED"),
-        (b"{\"variables\":{}}", "GRAPHQL_PARSE_FAILED"),
+        (b"{}", "BAD_USER_INPUT"),
+        (b"{\"variables\":{}}", "BAD_USER_INPUT"),
         (b"{\"query\":null}", "BAD_USER_INPUT"),
         (b"{\"query\":7}", "BAD_USER_INPUT"),
         (b"{\"query\":[\"{ viewer { name } }\"]}", "BAD_USER_INPUT"),
@@ -92,9 +147,15 @@ async fn a_body_that_is_no_request_is_refused_with_a_code() {
         (b"{\"query\":\"query A { __typename } query B { __typename }\"}", "BAD_USER_INPUT"),
         (b"{\"query\":\"{ viewer { name } }\"} trailing", "BAD_USER_INPUT"),
         (b"{\"query\":\"\xff\"}", "BAD_USER_INPUT"),
+        (b"\xef\xbb\xbf{\"query\":\"{ __typename }\"}", "BAD_USER_INPUT"),
+        (b"\xff\xfe{\x00}\x00", "BAD_USER_INPUT"),
+        (b"{\"query\":\"{ __typename }\"}\0", "BAD_USER_INPUT"),
+        (b"{\"query\":\"\\ud83d\"}", "BAD_USER_INPUT"),
+        (twice.as_bytes(), "BAD_USER_INPUT"),
         (deep.as_bytes(), "BAD_USER_INPUT"),
     ];
-    for (body, code) in bodies {
+    let wrong = wrong.iter().map(|body| (body.as_bytes(), "BAD_USER_INPUT"));
+    for (body, code) in bodies.into_iter().chain(wrong) {
         let answer = send(&world, ada, "application/json", body.to_vec()).await;
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]);
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{shown}: {}", answer.text);

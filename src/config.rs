@@ -233,6 +233,12 @@ pub struct PoolSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
+    /// Milliseconds that a connection may be silent between requests, or take for the head of one; then it is closed.
+    /// A proxy that keeps connections open should let go of them sooner, or it sends into closed ones now and then.
+    #[arg(long, env = "TRELLIS_IDLE_TIMEOUT_MS", default_value_t = 75_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000), global = true)]
+    pub idle_timeout_ms: u64,
+
     /// Milliseconds in which the body of a request must have arrived.
     #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]

@@ -1,5 +1,6 @@
 //! The router: the GraphQL endpoint, the page and its files, the schema, health.
 
+mod connection;
 pub mod execution;
 mod graphql;
 mod guard;
@@ -21,6 +22,7 @@ use axum::routing::{any, get};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 
+pub use self::connection::serve;
 use crate::clock;
 use crate::config::{HttpSettings, Limits};
 use crate::database::Database;
@@ -48,7 +50,7 @@ pub struct App {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes of the server.
-pub fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::serve))
         .route("/assets/{name}", get(playground::asset))

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::config::{MigrateAction, Settings};
 use crate::database::Database;
 use crate::deployment::{self, Deployment};
-use crate::http::{App, router};
+use crate::http::{self, App};
 use crate::identity::{Signer, Verifier};
 use crate::signals::Signals;
 use crate::{migrate, schema, seed, token};
@@ -120,16 +120,15 @@ async fn purge_hourly(database: Weak<Database>) {
 async fn until_stopped(listener: TcpListener, app: Arc<App>, mut signals: Signals) -> anyhow::Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut told = stopped.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+    let server = tokio::spawn(http::serve(listener, app, async move {
         let _ = told.wait_for(|stop| *stop).await;
-    });
-    let server = tokio::spawn(server.into_future());
+    }));
     let name = signals.received().await;
     tracing::info!("{name}: stopping; requests under way may finish");
     stop.send_replace(true);
     let abort = server.abort_handle();
     tokio::select! {
-        ended = server => ended??,
+        ended = server => ended?,
         () = tokio::time::sleep(DRAIN) => abort.abort(),
         name = signals.received() => {
             tracing::warn!("a second signal, {name}: not waiting for requests any more");

@@ -48,6 +48,13 @@ async fn in_time<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), work).await.expect("the server ends it")
 }
 
+/// What comes until the server closes.
+async fn rest(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    in_time(socket.read_to_end(&mut bytes)).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
 fn code(body: &Value) -> &str {
     assert!(body.get("data").is_none(), "{body}");
     body["errors"][0]["extensions"]["code"].as_str().unwrap()
@@ -191,6 +198,44 @@ async fn a_body_that_comes_too_slowly_is_cut_off() {
         assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
         let (_, body) = text.split_once("\r\n\r\n").unwrap();
         assert_eq!(code(&serde_json::from_str(body).unwrap()), "TIMEOUT");
+    }
+    assert_alive(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_on_which_no_request_comes_is_closed() {
+    let world = World::with(&["--idle-timeout-ms", "60"]).await;
+    for sent in ["", "POST /graphql HTTP/1.1\r\nHost: te", "GET / HTTP/1.1\r\nHost: test\r\nX-A: a\r\n"] {
+        let mut socket = connect(&world).await;
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        assert_eq!(rest(&mut socket).await, "", "{sent}");
+    }
+    // And one that has been of use.
+    let mut socket = connect(&world).await;
+    socket.write_all(b"GET /graphql HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let (head, _) = answer(&mut socket).await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert_eq!(rest(&mut socket).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large_or_none_is_refused() {
+    let world = World::new().await;
+    for (sent, status) in [
+        (format!("GET / HTTP/1.1\r\nHost: test\r\nX-A: {}\r\n\r\n", "a".repeat(200_000)), "431"),
+        (format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", "X-A: a\r\n".repeat(200)), "431"),
+        (format!("GET /graphql?query={} HTTP/1.1\r\nHost: test\r\n\r\n", "a".repeat(70_000)), "414"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (head(&["Content-Length: 1", "Content-Length: 2"]), "400"),
+        (head(&["Content-Length: -1"]), "400"),
+        (head(&["A b: c"]), "400"),
+    ] {
+        let mut socket = connect(&world).await;
+        // It may close before it has read everything.
+        let _ = socket.write_all(sent.as_bytes()).await;
+        let mut start = [0; 12];
+        socket.read_exact(&mut start).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&start), format!("HTTP/1.1 {status}"), "{}", &sent[..sent.len().min(60)]);
     }
     assert_alive(&world).await;
 }

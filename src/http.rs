@@ -11,23 +11,29 @@ mod page;
 mod playground;
 mod request;
 pub mod response;
+mod sdl;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use self::connection::serve;
 use crate::clock;
 use crate::config::{HttpSettings, Limits};
 use crate::database::Database;
 use crate::identity::Verifier;
-use crate::schema::{self, Schema};
+use crate::schema::Schema;
 
 /// What every handler may reach.
 pub struct App {
@@ -49,24 +55,47 @@ pub struct App {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// An answer below this many bytes fits into one packet, and is sent as it is.
+const COMPRESSED_FROM_BYTES: u64 = 1_024;
+
+/// How long a browser need not ask again whether it may send a request of another origin.
+const PREFLIGHT_GOOD_FOR: Duration = Duration::from_hours(2);
+
 /// The routes of the server.
 fn router(app: Arc<App>) -> Router {
+    let of_other_origins = Router::new()
+        .route("/graphql", any(graphql::serve))
+        .route("/schema.graphql", get(sdl::serve))
+        .layer(cross_origin(&app.http.cors_origins));
     Router::new()
         .route("/", get(page::serve))
         .route("/assets/{name}", get(playground::asset))
-        .route("/graphql", any(graphql::serve))
-        .route("/schema.graphql", get(schema_text))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .merge(of_other_origins)
         .with_state(app)
         .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM_BYTES)))
+        .layer(unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(unless_set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(unless_set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .layer(axum::middleware::map_request(check_request_id))
 }
 
-async fn schema_text() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], schema::sdl())
+fn unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// What pages of other origins may do. There are no cookies, so it makes no difference which headers they send.
+fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(origins.to_vec())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::ETAG, header::WWW_AUTHENTICATE])
+        .max_age(PREFLIGHT_GOOD_FOR)
 }
 
 /// The longest request id that is taken over from a client, in bytes: it is in every line of the log.

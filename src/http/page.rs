@@ -24,12 +24,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, headers: HeaderMap) -> Re
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy.as_str()), (header::CACHE_CONTROL, "no-store")];
     (headers, Html(page.replace("{{token}}", token))).into_response()
 }
 

@@ -31,7 +31,6 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         (header::CONTENT_TYPE, media_type(&name)),
         (header::CACHE_CONTROL, if name == LICENSES { "no-cache" } else { "public, max-age=31536000, immutable" }),
         (header::VARY, "Accept-Encoding"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // A worker is under the policy of its own file, not under its page's.
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];

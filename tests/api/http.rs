@@ -1,15 +1,18 @@
-//! GraphQL over HTTP: media types, status codes, GET, panics.
+//! GraphQL over HTTP: media types, status codes, GET, other origins, compression, headers.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo};
 use async_graphql::{EmptySubscription, ServerResult, async_trait};
+use flate2::read::GzDecoder;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use trellis::schema::{Mutation, Query, Schema};
 
 use crate::harness::{Answer, World};
+use crate::instance::{run, trellis};
 
 const JSON: &str = "application/json; charset=utf-8";
 const GRAPHQL: &str = "application/graphql-response+json; charset=utf-8";
@@ -202,6 +205,154 @@ async fn a_get_is_checked_as_a_post_is() {
     assert_eq!(answer.headers["allow"], "POST");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_listed_origins_may_call_and_others_may_not() {
+    let world = World::with(&["--cors-origins", "https://app.example,http://localhost:3000"]).await;
+    let preflight = async |world: &World, origin: &str| {
+        let request = world.http().request(reqwest::Method::OPTIONS, world.url("/graphql"));
+        let request = request.header("origin", origin).header("access-control-request-method", "POST");
+        let request = request.header("access-control-request-headers", "authorization,content-type");
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let header = |answer: &Answer, name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    for origin in ["https://app.example", "http://localhost:3000"] {
+        let answer = preflight(&world, origin).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(header(&answer, "access-control-allow-origin").as_deref(), Some(origin));
+        assert_eq!(header(&answer, "access-control-allow-methods").as_deref(), Some("GET,POST"));
+        assert_eq!(header(&answer, "access-control-allow-headers").as_deref(), Some("authorization,content-type"));
+        assert_eq!(header(&answer, "access-control-max-age").as_deref(), Some("7200"));
+        assert_eq!(header(&answer, "access-control-allow-credentials"), None);
+        // Also where it is refused: the page is to see why.
+        for (document, status) in [("{ __typename }", StatusCode::OK), ("{", StatusCode::BAD_REQUEST)] {
+            let answer = post(&world, &[("origin", origin)], document, Value::Null).await;
+            assert_eq!(answer.status, status);
+            assert_eq!(header(&answer, "access-control-allow-origin").as_deref(), Some(origin));
+            assert!(header(&answer, "access-control-expose-headers").unwrap().contains("x-request-id"));
+            assert!(answer.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap().contains("origin")));
+        }
+    }
+    let strict = World::new().await;
+    let strangers =
+        ["https://evil.example", "https://app.example.evil.example", "http://app.example", "https://app.example:8443"];
+    for (world, origin) in strangers
+        .into_iter()
+        .chain(["null", ""])
+        .map(|origin| (&world, origin))
+        .chain([(&strict, "https://app.example")])
+    {
+        let answer = preflight(world, origin).await;
+        assert_eq!(header(&answer, "access-control-allow-origin"), None, "{origin}");
+        let answer = post(world, &[("origin", origin)], "{ __typename }", Value::Null).await;
+        assert_eq!(header(&answer, "access-control-allow-origin"), None, "{origin}");
+    }
+    // The page holds a token, and no other origin may read it.
+    let page = world.http().get(world.url("/")).header("origin", "https://app.example").send().await.unwrap();
+    assert_eq!(page.headers().get("access-control-allow-origin"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_no_browser_sends_stops_the_start() {
+    let never_sent = [
+        "*",
+        "null",
+        "app.example",
+        "https://app.example/",
+        "https://App.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://*.app.example",
+        "https://ada@app.example",
+        "ftp://app.example",
+        "https://",
+    ];
+    for origin in never_sent {
+        let ended = run(trellis().args(["schema", "--cors-origins", origin])).await;
+        ended.assert_refused(&["--cors-origins", "an origin is a scheme"]);
+    }
+    for origin in ["https://app.example", "http://localhost:3000", "https://b.example, http://[::1]:5173"] {
+        assert_eq!(run(trellis().args(["schema", "--cors-origins", origin])).await.code, Some(0), "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_is_compressed_as_the_client_takes_it() {
+    let world = World::new().await;
+    let document = "{ __schema { types { name fields { name description } } } }";
+    let plain = post(&world, &[], document, Value::Null).await;
+    assert!(plain.headers.get("content-encoding").is_none());
+    for (accept, coding) in [
+        ("gzip", Some("gzip")),
+        ("br", Some("br")),
+        ("gzip;q=0.5, br;q=1", Some("br")),
+        ("gzip, br;q=0", Some("gzip")),
+        ("identity", None),
+        ("zstd", None),
+        ("gzip;q=0", None),
+    ] {
+        let request = world.http().post(world.url("/graphql")).header("accept-encoding", accept);
+        let answer = request.json(&json!({ "query": document })).send().await.unwrap();
+        assert_eq!(answer.headers().get("content-encoding").map(|coding| coding.to_str().unwrap()), coding, "{accept}");
+        assert!(answer.headers().get_all("vary").iter().any(|vary| vary == "accept-encoding"), "{accept}");
+        let bytes = answer.bytes().await.unwrap();
+        match coding {
+            None => assert_eq!(bytes, plain.text.as_bytes(), "{accept}"),
+            Some(_) => assert!(bytes.len() * 5 < plain.text.len(), "{accept}: {} of {}", bytes.len(), plain.text.len()),
+        }
+        if coding == Some("gzip") {
+            let mut unpacked = String::new();
+            GzDecoder::new(&bytes[..]).read_to_string(&mut unpacked).unwrap();
+            assert_eq!(unpacked, plain.text);
+        }
+    }
+    let small = post(&world, &[("accept-encoding", "gzip, br")], "{ __typename }", Value::Null).await;
+    assert!(small.headers.get("content-encoding").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_is_not_sent_again_to_who_has_it() {
+    let world = World::new().await;
+    let url = world.url("/schema.graphql");
+    let first = Answer::of(world.http().get(&url).send().await.unwrap()).await;
+    assert_eq!(first.text, trellis::schema::sdl());
+    let tag = first.headers["etag"].to_str().unwrap();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    let strong = tag.trim_start_matches("W/");
+    for known in [tag, strong, "*", &format!("\"other\", {tag}")] {
+        let answer = world.http().get(&url).header("if-none-match", known).header("accept-encoding", "gzip");
+        let answer = Answer::of(answer.send().await.unwrap()).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{known}");
+        assert_eq!(answer.headers["etag"], tag);
+    }
+    for other in ["\"other\"", "", &strong[1..]] {
+        let answer = Answer::of(world.http().get(&url).header("if-none-match", other).send().await.unwrap()).await;
+        assert_eq!((answer.status, answer.text.len()), (StatusCode::OK, first.text.len()), "{other}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_tells_browsers_what_not_to_do() {
+    let world = World::new().await;
+    let paths = ["/", "/graphql", "/graphql?query={__typename}", "/schema.graphql", "/livez", "/readyz", "/nowhere"];
+    for path in paths {
+        for method in [reqwest::Method::GET, reqwest::Method::DELETE, reqwest::Method::OPTIONS] {
+            let told = format!("{method} {path}");
+            let answer = world.http().request(method, world.url(path)).send().await.unwrap();
+            let headers = answer.headers();
+            for (name, value) in [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")] {
+                assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{told}");
+            }
+            let policies: Vec<_> = headers.get_all("content-security-policy").iter().collect();
+            assert_eq!(policies.len(), 1, "{told}");
+            let policy = policies[0].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'; "), "{told}: {policy}");
+            assert!(policy.contains("frame-ancestors 'none'"), "{told}: {policy}");
+            assert!(!policy.contains("script-src 'unsafe") && !policy.contains('*'), "{told}: {policy}");
+            assert!(headers.contains_key("x-request-id"), "{told}");
+        }
+    }
+}
+
 /// A defect in the resolver of `version`.
 struct Defect;
 
@@ -242,6 +393,7 @@ async fn a_panic_is_an_internal_error_that_names_its_request() {
         assert_eq!(answer.body, json!({ "errors": [error] }));
         assert_eq!(answer.headers["x-request-id"], "mine");
         assert_eq!(answer.headers["content-type"], format!("{accept}; charset=utf-8"));
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     }
     let answer = post(&world, &[], "{ server { limits { maxDepth } } }", Value::Null).await;
     assert_eq!(answer.data()["server"]["limits"]["maxDepth"], 12);

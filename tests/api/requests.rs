@@ -83,13 +83,15 @@ async fn no_mutation_runs_but_by_post_with_json() {
                 // It needs no content type, and must not have a wrong one.
                 "GET" if !is_json && content_type.is_some() => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
                 "GET" => (StatusCode::METHOD_NOT_ALLOWED, Some("POST")),
+                // A browser asks by it what it may send.
+                "OPTIONS" => (StatusCode::OK, None),
                 _ => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST")),
             };
             let answer = send(method, content_type, body).await;
             let told = format!("{method} {content_type:?}: {}", answer.text);
             assert_eq!(answer.status, status, "{told}");
             assert_eq!(answer.headers.get("allow").map(|allow| allow.to_str().unwrap()), allowed, "{told}");
-            if method == "HEAD" {
+            if ["HEAD", "OPTIONS"].contains(&method) {
                 assert_eq!(answer.text, "", "{told}");
             } else {
                 assert_eq!(answer.codes(), ["BAD_USER_INPUT"], "{told}");

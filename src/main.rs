@@ -82,7 +82,8 @@ async fn with_database(
     // Before a cluster is started: a signal that comes during the start is remembered, and stops it in order.
     let mut signals = Signals::listen()?;
     let deployment = Deployment::open(settings).await?;
-    let done = work(&deployment, &mut signals).await;
+    // Boxed: this process would otherwise set aside for each command what the largest of them needs.
+    let done = Box::pin(work(&deployment, &mut signals)).await;
     let closed = deployment.close().await;
     done.and(closed)
 }

@@ -1,7 +1,7 @@
 //! Runs migrations: one run at a time, each reported, none waiting long for a lock.
 
 pub mod lint;
-mod recording;
+pub(crate) mod recording;
 
 use std::time::Duration;
 
@@ -70,15 +70,15 @@ fn names() -> Vec<String> {
 
 /// How far a database is, also one that a newer version has migrated: this version has to start on it all the same, and
 /// the migrator itself would fail.
-struct Standing {
-    applied: Vec<String>,
-    pending: Vec<String>,
+pub(crate) struct Standing {
+    pub(crate) applied: Vec<String>,
+    pub(crate) pending: Vec<String>,
     /// On record, and not a migration of this version.
-    unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 impl Standing {
-    async fn of(connection: &DatabaseConnection) -> anyhow::Result<Self> {
+    pub(crate) async fn of(connection: &DatabaseConnection) -> anyhow::Result<Self> {
         let recorded = recorded(connection).await?;
         let known = names();
         let unknown = recorded.iter().filter(|name| !known.contains(name)).cloned().collect();

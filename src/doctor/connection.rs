@@ -1,15 +1,12 @@
 //! Whether the servers answer, are of a version that was tested, are what they are taken for, and have the schema.
 
-use std::collections::BTreeSet;
-
-use migration::Migrator;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
-use sea_orm_migration::{MigrationStatus, MigratorTrait};
 
 use super::finding::{Area, Check, Finding, Judgement};
 use super::report::count;
 use super::server::{Identity, Server};
 use crate::database::Target;
+use crate::migrate::Standing;
 
 pub(super) const ANSWERS: Check = Check { area: Area::Connection, name: "answers" };
 const ROLE: Check = Check { area: Area::Connection, name: "role" };
@@ -78,26 +75,29 @@ pub(super) fn role(server: &Server, primary: Option<&Server>) -> Finding {
 }
 
 /// Whether the schema is the newest; and the names of the migrations that are applied.
-pub(super) async fn migrations(primary: &Server) -> (Finding, BTreeSet<String>) {
-    let (judgement, applied) = match Migrator::get_migration_with_status_read_only(&primary.connection).await {
-        Ok(all) => {
-            let applied = all.iter().filter(|migration| migration.status() == MigrationStatus::Applied);
-            let applied: BTreeSet<String> = applied.map(|migration| migration.name().to_owned()).collect();
-            (judge_migrations(applied.len(), all.len() - applied.len()), applied)
-        }
+pub(super) async fn migrations(primary: &Server) -> (Finding, Vec<String>) {
+    let (judgement, applied) = match Standing::of(&primary.connection).await {
+        Ok(standing) => (judge_migrations(&standing), standing.applied),
         Err(error) => {
-            let meaning = "the database may have been migrated by a newer Trellis, or not be Trellis's";
-            (Judgement::fail(format!("cannot be read: {error}"), meaning), BTreeSet::new())
+            let meaning = "the role may not read seaql_migrations, or the server went away";
+            (Judgement::fail(format!("cannot be read: {error:#}"), meaning), Vec::new())
         }
     };
     (judgement.of(&primary.name, MIGRATIONS), applied)
 }
 
-fn judge_migrations(applied: usize, pending: usize) -> Judgement {
-    if pending == 0 {
-        return Judgement::ok(format!("{applied} applied, none pending"));
+fn judge_migrations(standing: &Standing) -> Judgement {
+    let (applied, pending, unknown) = (standing.applied.len(), standing.pending.len(), standing.unknown.len());
+    if pending > 0 {
+        let found = format!("{applied} applied, {pending} pending");
+        let meaning = format!("the server expects what {} would make", count(pending, "migration", "migrations"));
+        return Judgement::fail(found, meaning).remedy("trellis migrate up");
     }
-    let found = format!("{applied} applied, {pending} pending");
-    let meaning = format!("the server expects what {} would make", count(pending, "migration", "migrations"));
-    Judgement::fail(found, meaning).remedy("trellis migrate up")
+    if unknown > 0 {
+        let found = format!("{applied} applied, and {unknown} of another version");
+        let meaning =
+            "fine while a newer version is being rolled out; what is said of indexes is this version's design";
+        return Judgement::warn(found, meaning).remedy("run the doctor of the version that applied them");
+    }
+    Judgement::ok(format!("{applied} applied, none pending"))
 }

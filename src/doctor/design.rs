@@ -1,12 +1,13 @@
-//! What the migrations make: learnt by running those that are applied against a connection that only writes down what
-//! it is told. So the design is written in one place, the migrations.
+//! What the migrations make, learnt from the SQL that those that are applied have sent: so the design is written in one
+//! place, the migrations.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
 
 use migration::Migrator;
-use sea_orm::{DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement};
-use sea_orm_migration::{MigratorTrait, SchemaManager, async_trait};
+use sea_orm::DbErr;
+use sea_orm_migration::MigratorTrait;
+
+use crate::migrate::recording::{Direction, record};
 
 /// The indexes and the storage parameters that the applied migrations made.
 #[derive(Debug, Default)]
@@ -28,19 +29,14 @@ pub(super) struct DesignedIndex {
 
 impl Design {
     /// What the migrations of these names make.
-    pub async fn of(applied: &BTreeSet<String>) -> Result<Self, DbErr> {
-        let recorder = Recorder::default();
-        let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(recorder.clone());
-        let connection = sea_orm::Database::connect_proxy(DbBackend::Postgres, Arc::new(proxy)).await?;
-        let manager = SchemaManager::new(&connection);
-        for migration in Migrator::migrations() {
-            if applied.contains(migration.name()) {
-                migration.up(&manager).await?;
-            }
-        }
+    pub async fn of(applied: &[String]) -> Result<Self, DbErr> {
         let mut design = Self::default();
-        for statement in recorder.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            design.add(statement);
+        for migration in Migrator::migrations() {
+            if applied.iter().any(|name| name == migration.name()) {
+                for statement in record(migration.as_ref(), Direction::Up).await? {
+                    design.add(&statement);
+                }
+            }
         }
         Ok(design)
     }
@@ -85,20 +81,4 @@ pub(super) fn essence(definition: &str) -> String {
     let without = ["CONCURRENTLY", "IF NOT EXISTS", "USING btree", "::text", "(", ")", ";"];
     let text = without.iter().fold(definition.to_owned(), |text, word| text.replace(word, ""));
     text.split_whitespace().collect()
-}
-
-/// Writes down every statement, and finds nothing.
-#[derive(Clone, Debug, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
-
-#[async_trait::async_trait]
-impl ProxyDatabaseTrait for Recorder {
-    async fn query(&self, _: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        Ok(Vec::new())
-    }
-
-    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(statement.sql);
-        Ok(ProxyExecResult::default())
-    }
 }

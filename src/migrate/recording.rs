@@ -1,4 +1,5 @@
-//! Records the SQL that a migration sends, without a database: what is linted is what would run.
+//! Records the SQL that a migration sends, without a database: what is linted is what would run, and what the doctor
+//! expects is what was run.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,10 @@
 //! Single connections for work beside the requests: making databases, migrations, seeds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sea_orm::sqlx::{self, Executor};
 use sea_orm::{AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult};
 use sea_orm::{Statement, TransactionTrait};
 
@@ -18,16 +20,17 @@ pub const LOCK_TIMEOUT: &str = "3s";
 /// The server does not answer, or refuses.
 #[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
 pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
-    check_address(address)?;
+    parse_address(address)?;
     let mut options = ConnectOptions::new(address);
     options
         .acquire_timeout(PATIENCE)
         .max_connections(1)
         .set_application_name("trellis administration")
         .sqlx_logging(false);
+    options.map_sqlx_postgres_opts(without_float_digits);
     // A statement whose client is gone ends within a second: what comes next does not find it still at work.
-    let session = [("lock_timeout", LOCK_TIMEOUT), ("client_connection_check_interval", "1s")];
-    options.map_sqlx_postgres_opts(move |connect| connect.options(session));
+    let session = format!("SET lock_timeout = '{LOCK_TIMEOUT}'; SET client_connection_check_interval = '1s'");
+    options.map_sqlx_postgres_pool_opts(move |pool| set_on_connect(pool, session.clone()));
     sea_orm::Database::connect(options).await
 }
 
@@ -37,16 +40,33 @@ pub fn is_lock_timeout(error: &DbErr) -> bool {
     sqlstate(error).as_deref() == Some("55P03")
 }
 
-/// Refuses an address that cannot be read, without showing it: it holds a password.
-pub(super) fn check_address(address: &str) -> Result<(), DbErr> {
-    let parsed = address.parse::<PgConnectOptions>();
+/// Leaves out what a pooler refuses at the start of a session. Since PostgreSQL 12 numbers are exact without it.
+pub(super) fn without_float_digits(options: PgConnectOptions) -> PgConnectOptions {
+    options.extra_float_digits(None)
+}
+
+/// Has every connection of a pool begin with `settings`. Sent along when a session starts, they would be refused by a
+/// pooler, or lost in one that is told to ignore them.
+pub(super) fn set_on_connect(pool: PgPoolOptions, settings: String) -> PgPoolOptions {
+    let settings = Arc::new(settings);
+    pool.after_connect(move |connection, _| {
+        let settings = Arc::clone(&settings);
+        Box::pin(async move {
+            connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await?;
+            Ok(())
+        })
+    })
+}
+
+/// Reads an address. The refusal of one that cannot be read does not show it: it holds a password.
+pub(super) fn parse_address(address: &str) -> Result<PgConnectOptions, DbErr> {
     let is_postgres = address.starts_with("postgres://") || address.starts_with("postgresql://");
-    if parsed.is_ok() && is_postgres {
-        return Ok(());
-    }
-    let message = "the address is not of the form postgres://user:password@host:5432/database; \
-                   in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25";
-    Err(DbErr::Custom(message.to_owned()))
+    let parsed = address.parse().ok().filter(|_| is_postgres);
+    parsed.ok_or_else(|| {
+        let message = "the address is not of the form postgres://user:password@host:5432/database; \
+                       in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25";
+        DbErr::Custom(message.to_owned())
+    })
 }
 
 /// Asks something in a read-only transaction of its own, which leaves nothing behind in the session.

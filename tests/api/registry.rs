@@ -64,6 +64,9 @@ async fn everything_that_is_sent_is_registered_and_everything_that_is_registered
     assert!(on_replica.len() > 10, "the replica was sent {} texts: {on_replica:?}", on_replica.len());
     let sent: BTreeSet<String> = on_primary.union(&on_replica).cloned().collect();
 
+    let (settings, sent): (BTreeSet<_>, BTreeSet<_>) = sent.into_iter().partition(|text| text.contains("lock_timeout"));
+    assert!(settings.len() >= 3, "each session begins with its settings: {settings:?}");
+
     let of_libraries = BTreeSet::from(OF_LIBRARIES.map(str::to_owned));
     let missing: Vec<_> = of_libraries.difference(&sent).collect();
     assert!(missing.is_empty(), "libraries do not send {missing:#?}");

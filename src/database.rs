@@ -33,6 +33,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::config::PoolSettings;
+use crate::metrics::{Metrics, PoolSize};
 use consistency::Sealer;
 use door::Access;
 use replication::Replica;
@@ -72,20 +73,31 @@ pub struct Database {
 
 impl Database {
     /// Opens the doors; the primary must answer. `secret` seals consistency tokens: servers that share it take each
-    /// other's.
+    /// other's. `metrics` gets the figures of statements and pools.
     ///
     /// # Errors
     /// An address is not a PostgreSQL URL, or the primary does not answer.
-    pub async fn connect(addresses: &Addresses, pools: &PoolSettings, secret: &str) -> Result<Self, DbErr> {
-        let primary = Door::open(&addresses.primary, Access::primary(), pools).await?;
-        let fallback = Arc::new(Door::open(&addresses.primary, Access::fallback(), pools).await?);
+    pub async fn connect(
+        addresses: &Addresses,
+        pools: &PoolSettings,
+        secret: &str,
+        metrics: &Metrics,
+    ) -> Result<Self, DbErr> {
+        let primary = Door::open(&addresses.primary, Access::primary(), pools, metrics).await?;
+        let fallback = Arc::new(Door::open(&addresses.primary, Access::fallback(), pools, metrics).await?);
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
         for (index, address) in addresses.replicas.iter().enumerate() {
-            let door = Door::open(address, Access::replica(index), pools).await?;
+            let door = Door::open(address, Access::replica(index), pools, metrics).await?;
             replicas.push(Replica::watch(Arc::new(door), Arc::clone(&fallback)).await);
         }
         let max_staleness = Duration::from_millis(pools.max_staleness_ms);
         Ok(Self { primary: Arc::new(primary), fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })
+    }
+
+    /// The connections of each door now, by its name.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, PoolSize)> {
+        let replicas = self.replicas.iter().map(|replica| &replica.door);
+        [&self.primary, &self.fallback].into_iter().chain(replicas).map(|door| (door.name(), door.size()))
     }
 
     /// Whether the primary answers.
@@ -110,7 +122,7 @@ impl Database {
     /// # Errors
     /// The primary does not answer, or refuses.
     pub async fn purge_idempotency_keys(&self) -> Result<(), crate::error::Error> {
-        self.primary.run(&self.primary.pool, &Meter::default(), idempotency::purge()).await?;
+        self.primary.rows(&Meter::default(), idempotency::purge()).await?;
         Ok(())
     }
 

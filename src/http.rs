@@ -33,6 +33,7 @@ use crate::clock;
 use crate::config::{HttpSettings, Limits};
 use crate::database::Database;
 use crate::identity::Verifier;
+use crate::metrics::Metrics;
 use crate::schema::Schema;
 
 /// What every handler may reach.
@@ -41,6 +42,8 @@ pub struct App {
     pub schema: Schema,
     /// The doors.
     pub database: Arc<Database>,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
     /// Checks bearer tokens.
     pub verifier: Verifier,
     /// What one request may ask for.
@@ -72,6 +75,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/assets/{name}", get(playground::asset))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .merge(of_other_origins)
         .with_state(app)
         .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))

@@ -30,6 +30,7 @@ pub mod config;
 pub mod deployment;
 pub mod doctor;
 pub mod explain;
+pub mod metrics;
 pub mod migrate;
 pub mod plan;
 pub mod postgres;

@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::deployment::{self, Deployment};
 use crate::http::{self, App};
 use crate::identity::{Signer, Verifier};
+use crate::metrics::Metrics;
 use crate::signals::Signals;
 use crate::{migrate, schema, seed, token};
 
@@ -67,7 +68,8 @@ async fn serve(
     } else {
         None
     };
-    let database = Database::connect(&deployment.addresses, &settings.pools, &secret)
+    let metrics = Metrics::default();
+    let database = Database::connect(&deployment.addresses, &settings.pools, &secret, &metrics)
         .await
         .context("the primary does not answer; check DATABASE_URL")?;
     let database = Arc::new(database);
@@ -83,6 +85,7 @@ async fn serve(
     let app = Arc::new(App {
         schema: schema::build(&settings.limits),
         database: Arc::clone(&database),
+        metrics,
         verifier,
         limits: settings.limits.clone(),
         http: settings.http.clone(),

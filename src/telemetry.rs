@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::database::{Meter, Target};
+use crate::database::{Meter, Operation, Target};
+use crate::metrics::Metrics;
 
 /// Starts the log on standard error.
 ///
@@ -32,18 +33,22 @@ pub struct Answered<'a> {
     pub operation: &'a str,
     /// The statements that it ran.
     pub meter: &'a Meter,
+    /// What kind of operation it is; none where it was refused before that was known.
+    pub kind: Option<Operation>,
     /// From the first byte of the request to the answer.
     pub total: Duration,
     /// `OK`, or the code of the first error.
-    pub code: &'a str,
+    pub code: &'static str,
     /// The id in the request's and the answer's header.
     pub request_id: &'a str,
 }
 
 impl Answered<'_> {
-    /// Writes the line.
-    pub fn log(&self) {
+    /// Writes the line, and counts the request.
+    pub fn tell(&self, metrics: &Metrics) {
         let executed = self.meter.executed();
+        let kind = self.kind.map_or("none", Operation::name);
+        metrics.request_answered(kind, self.code, self.total, executed.len());
         let database: Duration = executed.iter().map(|statement| statement.elapsed).sum();
         let uses = |target| executed.iter().any(|statement| statement.target == target);
         let route = match (uses(Target::Primary), uses(Target::Replica)) {
@@ -57,6 +62,7 @@ impl Answered<'_> {
             route,
             statements = executed.len(),
             database_ms = milliseconds(database),
+            pool_wait_ms = milliseconds(self.meter.waited()),
             total_ms = milliseconds(self.total),
             code = self.code,
             request_id = self.request_id,

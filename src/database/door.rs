@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sea_orm::{AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
-use sea_orm::{IsolationLevel, QueryResult, TransactionTrait};
+use sea_orm::sqlx::pool::PoolConnection;
+use sea_orm::sqlx::{self, PgConnection, Postgres, SqlSafeStr};
+use sea_orm::{ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr, QueryResult, RuntimeErr, Values};
+use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
 use super::administration::{parse_address, set_on_connect, without_float_digits};
@@ -12,6 +14,10 @@ use super::consistency::{LogPosition, Sealer};
 use super::{Executed, Meter, NamedStatement, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
+use crate::metrics::{Metrics, PoolMetrics, PoolSize, StatementMetrics};
+
+/// A transaction on a connection of a pool.
+pub(super) type PoolTransaction = sqlx::Transaction<'static, Postgres>;
 
 /// Which kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +26,17 @@ pub enum Target {
     Primary,
     /// A streaming copy of it.
     Replica,
+}
+
+impl Target {
+    /// Its name for people and for monitoring.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        }
+    }
 }
 
 /// What sets one door apart from the others.
@@ -48,15 +65,22 @@ impl Access {
 /// A pool of connections to one server.
 #[derive(Debug)]
 pub struct Door {
-    pub(super) pool: DatabaseConnection,
+    pool: DatabaseConnection,
     pub(super) target: Target,
     name: String,
+    metrics: PoolMetrics,
+    statements: StatementMetrics,
 }
 
 impl Door {
     /// Opens a pool. Only the primary is asked for a connection at once: a replica that is down must not stop the start.
     #[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
-    pub(super) async fn open(address: &str, access: Access, pools: &PoolSettings) -> Result<Self, DbErr> {
+    pub(super) async fn open(
+        address: &str,
+        access: Access,
+        pools: &PoolSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, DbErr> {
         let (connections, statement_timeout_ms) = if access.read_only {
             (pools.report_connections, pools.report_timeout_ms)
         } else {
@@ -82,7 +106,8 @@ impl Door {
         options.map_sqlx_postgres_opts(without_float_digits);
         options.map_sqlx_postgres_pool_opts(move |pool| set_on_connect(pool, session.clone()));
         let pool = sea_orm::Database::connect(options).await?;
-        Ok(Self { pool, target: access.target, name: access.name })
+        let (metrics, statements) = (metrics.pool(&access.name), metrics.statements());
+        Ok(Self { pool, target: access.target, name: access.name, metrics, statements })
     }
 
     /// The door's name in logs and in `freshness { replica }`.
@@ -96,6 +121,13 @@ impl Door {
         Sent { door: self.name.clone(), target: self.target, statement }
     }
 
+    /// The pool's connections now.
+    pub(super) fn size(&self) -> PoolSize {
+        let pool = self.pool.get_postgres_connection_pool();
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        PoolSize { in_use: pool.size().saturating_sub(idle), idle, max: pool.options().get_max_connections() }
+    }
+
     /// Closes the pool.
     pub(super) async fn close(&self) {
         if let Err(error) = self.pool.close_by_ref().await {
@@ -103,27 +135,89 @@ impl Door {
         }
     }
 
+    /// Waits for a connection of the pool, and counts how long.
+    pub(super) async fn acquire(&self, meter: &Meter) -> Result<PoolConnection<Postgres>, DbErr> {
+        let wait = Wait::begin(&self.metrics, meter);
+        let acquired = self.pool.get_postgres_connection_pool().acquire().await;
+        drop(wait);
+        acquired.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => {
+                self.metrics.timed_out();
+                DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
+            }
+            sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+            error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+        })
+    }
+
+    /// Waits for a connection, and runs one statement on it.
+    pub(super) async fn rows(&self, meter: &Meter, statement: NamedStatement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut connection = self.acquire(meter).await?;
+        self.run(&mut connection, meter, statement).await
+    }
+
     /// Runs one statement on `connection`, which belongs to this door, and counts it.
     pub(super) async fn run(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &mut PgConnection,
         meter: &Meter,
         statement: NamedStatement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let sent = meter.sent(self, &statement);
+        let NamedStatement { name, statement, keys } = statement;
+        let values = SqlxValues(statement.values.unwrap_or(Values(Vec::new())));
+        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), values);
         let started = Instant::now();
-        let rows = connection.query_all_raw(statement.statement).await;
-        meter.record(Executed {
-            name: statement.name,
-            target: self.target,
-            keys: statement.keys,
-            rows: rows.as_ref().map_or(0, Vec::len),
-            elapsed: started.elapsed(),
-            sent,
-        });
-        rows
+        let rows = query.fetch_all(connection).await;
+        let (elapsed, count) = (started.elapsed(), rows.as_ref().map_or(0, Vec::len));
+        self.record(meter, Executed { name, target: self.target, keys, rows: count, elapsed, sent });
+        Ok(rows.map_err(query_error)?.into_iter().map(QueryResult::from).collect())
+    }
+
+    /// Counts a statement.
+    pub(super) fn record(&self, meter: &Meter, executed: Executed) {
+        self.statements.ran(executed.name, executed.target.name(), executed.elapsed);
+        meter.record(executed);
     }
 }
+
+/// A wait for a connection. It is counted when it ends, also where the one who waits is given up.
+struct Wait<'a> {
+    metrics: &'a PoolMetrics,
+    meter: &'a Meter,
+    started: Instant,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(metrics: &'a PoolMetrics, meter: &'a Meter) -> Self {
+        metrics.wait_began();
+        Self { metrics, meter, started: Instant::now() }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let waited = self.started.elapsed();
+        self.metrics.wait_ended(waited);
+        self.meter.record_wait(waited);
+    }
+}
+
+/// Begins a transaction with a statement, which may say what kind of transaction it is.
+pub(super) async fn begin(
+    connection: PoolConnection<Postgres>,
+    statement: &'static str,
+) -> Result<PoolTransaction, DbErr> {
+    // What the pool's own `begin_with` does once it has a connection.
+    PoolTransaction::begin(connection, Some(statement.into_sql_str())).await.map_err(query_error)
+}
+
+/// As SeaORM tells it.
+pub(super) fn query_error(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Reads rows through one door.
 #[derive(Clone, Debug)]
@@ -131,7 +225,7 @@ pub struct Reader {
     door: Arc<Door>,
     meter: Meter,
     /// The transaction of a reader whose statements see one snapshot; begun by the first of them.
-    snapshot: Option<Arc<Mutex<Option<DatabaseTransaction>>>>,
+    snapshot: Option<Arc<Mutex<Option<PoolTransaction>>>>,
 }
 
 impl Reader {
@@ -162,25 +256,18 @@ impl Reader {
     /// # Errors
     /// The database failed, could not be reached, or was too slow.
     pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        let Some(snapshot) = &self.snapshot else {
-            return Ok(self.door.run(&self.door.pool, &self.meter, statement).await?);
-        };
+        let Some(snapshot) = &self.snapshot else { return self.rows_now(statement).await };
         let mut transaction = snapshot.lock().await;
         let transaction = match &mut *transaction {
             Some(transaction) => transaction,
-            none => none.insert(self.begin_snapshot().await?),
+            none => none.insert(begin(self.door.acquire(&self.meter).await?, BEGIN_SNAPSHOT).await?),
         };
         Ok(self.door.run(transaction, &self.meter, statement).await?)
     }
 
     /// Runs one statement outside the snapshot.
     pub(super) async fn rows_now(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        Ok(self.door.run(&self.door.pool, &self.meter, statement).await?)
-    }
-
-    async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-        self.door.pool.begin_with_config(Some(isolation), Some(access)).await
+        Ok(self.door.rows(&self.meter, statement).await?)
     }
 }
 
@@ -208,7 +295,7 @@ impl Writer {
     /// # Errors
     /// The primary does not answer.
     pub async fn consistency_token(&self) -> Result<String, Error> {
-        let rows = self.door.run(&self.door.pool, &self.meter, LogPosition::of_primary()).await?;
+        let rows = self.door.rows(&self.meter, LogPosition::of_primary()).await?;
         let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("no position".to_owned()))?;
         Ok(self.sealer.seal(LogPosition::decode(row)?))
     }

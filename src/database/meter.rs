@@ -1,6 +1,6 @@
-//! Counts the statements of one request: what ran, where, for how many keys, how long.
+//! Counts the statements of one request: what ran, where, for how many keys, how long; and the wait for connections.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Door, NamedStatement, Sent, Target};
@@ -16,7 +16,7 @@ pub struct Executed {
     pub keys: usize,
     /// How many rows came back.
     pub rows: usize,
-    /// From asking for a connection to the last row.
+    /// From sending it on its connection to the last row.
     pub elapsed: Duration,
     /// The statement itself, where the meter records them.
     pub sent: Option<Box<Sent>>,
@@ -25,8 +25,14 @@ pub struct Executed {
 /// The statements of one request so far. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    executed: Arc<Mutex<Vec<Executed>>>,
+    counted: Arc<Mutex<Counted>>,
     records: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    executed: Vec<Executed>,
+    waited: Duration,
 }
 
 impl Meter {
@@ -43,12 +49,27 @@ impl Meter {
 
     /// Adds a statement.
     pub(super) fn record(&self, executed: Executed) {
-        self.executed.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
+        self.counted().executed.push(executed);
+    }
+
+    /// Adds a wait for a connection.
+    pub(super) fn record_wait(&self, waited: Duration) {
+        self.counted().waited += waited;
     }
 
     /// The statements in the order in which they ended.
     #[must_use]
     pub fn executed(&self) -> Vec<Executed> {
-        self.executed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counted().executed.clone()
+    }
+
+    /// The waits for connections, added up. Those of statements that run at the same time count each.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.counted().waited
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn replica_position() -> NamedStatement {
 }
 
 async fn position(door: &Door, statement: NamedStatement) -> Result<i64, DbErr> {
-    let rows = door.run(&door.pool, &Meter::default(), statement).await?;
+    let rows = door.rows(&Meter::default(), statement).await?;
     let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("no position".to_owned()))?;
     row.try_get_by_index(0)
 }

@@ -15,6 +15,17 @@ pub enum Operation {
     Mutation,
 }
 
+impl Operation {
+    /// Its name, as in a document.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+        }
+    }
+}
+
 /// Where the parts of one operation go.
 #[derive(Clone, Debug)]
 pub struct Route {

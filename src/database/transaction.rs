@@ -4,11 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseTransaction, DbErr, QueryResult, TransactionTrait};
+use sea_orm::{DbErr, QueryResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 
-use super::door::Effect;
+use super::door::{Effect, PoolTransaction, begin, query_error};
 use super::failure::is_repeatable;
 use super::idempotency::{Claim, IdempotencyKey};
 use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
@@ -72,7 +73,7 @@ impl<T: 'static> Exchange<T> {
 
 /// An open transaction on the primary.
 pub struct Transaction {
-    inner: DatabaseTransaction,
+    inner: Mutex<PoolTransaction>,
     door: Arc<Door>,
     meter: Meter,
 }
@@ -83,7 +84,8 @@ impl Transaction {
     /// # Errors
     /// `Violated` where the input violated a constraint of the table, else `Failed`.
     pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, StatementFailure> {
-        self.door.run(&self.inner, &self.meter, statement).await.map_err(|error| match constraint::user_error(&error) {
+        let rows = self.door.run(&mut *self.inner.lock().await, &self.meter, statement).await;
+        rows.map_err(|error| match constraint::user_error(&error) {
             Some(user_error) => StatementFailure::Violated(user_error),
             None => StatementFailure::Failed(Error::from(error)),
         })
@@ -133,15 +135,17 @@ impl Writer {
         command: &C,
         key: Option<&IdempotencyKey>,
     ) -> Result<C::Output, Failure<C::Output>> {
-        let inner = self.count("begin", self.door.pool.begin()).await?;
+        let connection = self.door.acquire(&self.meter).await.map_err(Error::from)?;
+        let inner = Mutex::new(self.count("begin", begin(connection, "BEGIN")).await?);
         let transaction = Transaction { inner, door: Arc::clone(&self.door), meter: self.meter.clone() };
         let outcome = match key {
             None => run(command, &transaction).await,
             Some(key) => once(command, key, &transaction).await,
         };
+        let inner = transaction.inner.into_inner();
         if outcome.is_ok() && self.effect == Effect::Lasting {
-            self.count("commit", transaction.inner.commit()).await?;
-        } else if let Err(error) = self.count("rollback", transaction.inner.rollback()).await {
+            self.count("commit", async { inner.commit().await.map_err(query_error) }).await?;
+        } else if let Err(error) = self.count("rollback", async { inner.rollback().await.map_err(query_error) }).await {
             // The connection is useless if even this fails, and the pool finds that out by itself.
             tracing::warn!(%error, "a transaction could not be rolled back");
         }
@@ -153,7 +157,8 @@ impl Writer {
         let started = Instant::now();
         let result = work.await;
         let elapsed = started.elapsed();
-        self.meter.record(Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed, sent: None });
+        let executed = Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed, sent: None };
+        self.door.record(&self.meter, executed);
         result.map_err(Error::from)
     }
 }

@@ -29,9 +29,9 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
     let meter = Meter::default();
-    let mut operation = String::from("-");
+    let mut asked = Asked { operation: String::from("-"), kind: None };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
-        Ok(media_type) => (media_type, caught(answer(&app, &parts, body, &meter, &mut operation)).await),
+        Ok(media_type) => (media_type, caught(answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
     let (code, response) = match outcome {
@@ -44,8 +44,17 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         }
         Err(refused) => (refused.code().as_str(), refuse(refused, media_type, &request_id)),
     };
-    Answered { operation: &operation, meter: &meter, total: started.elapsed(), code, request_id: &request_id }.log();
+    let Asked { operation, kind } = &asked;
+    let (total, request_id) = (started.elapsed(), &request_id);
+    Answered { operation, kind: *kind, meter: &meter, total, code, request_id }.tell(&app.metrics);
     response
+}
+
+/// What is known of a request as it is read.
+struct Asked {
+    /// The document's name of the operation; `-` where it has none.
+    operation: String,
+    kind: Option<Operation>,
 }
 
 /// Makes a panic an answer. The runtime has printed it already.
@@ -58,14 +67,15 @@ async fn answer(
     parts: &Parts,
     body: Body,
     meter: &Meter,
-    operation_name: &mut String,
+    asked: &mut Asked,
 ) -> Result<Answer, Refused> {
     let headers = &parts.headers;
     let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
     let request = request::read(app, parts, body).await?;
     let Checked { request, name, operation } = execution::check(request, &app.limits)?;
+    asked.kind = Some(operation);
     if let Some(name) = name {
-        *operation_name = name;
+        asked.operation = name;
     }
     if operation == Operation::Mutation && parts.method != Method::POST {
         let refused =
@@ -103,15 +113,11 @@ fn statements(meter: &Meter) -> Value {
     let statements: Vec<Value> = executed
         .iter()
         .map(|statement| {
-            let target = match statement.target {
-                Target::Primary => "primary",
-                Target::Replica => "replica",
-            };
             value!({
                 "name": statement.name,
                 "rows": statement.rows,
                 "ms": milliseconds(statement.elapsed),
-                "target": target,
+                "target": statement.target.name(),
                 "keys": statement.keys,
             })
         })

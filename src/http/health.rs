@@ -1,14 +1,15 @@
-//! Whether the process lives, and whether it can serve.
+//! Whether the process lives, whether it can serve, and its figures for a monitoring system.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::json;
 
 use super::App;
+use crate::metrics::MEDIA_TYPE;
 
 /// The process answers; the database is not asked.
 pub(super) async fn live() -> &'static str {
@@ -28,4 +29,13 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
         (true, false) => (StatusCode::OK, "ready"),
     };
     (status, Json(json!({ "status": word, "primary": primary, "replicas": replicas })))
+}
+
+/// Everything that is counted, in OpenMetrics; the database is not asked.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    for (door, size) in app.database.pools() {
+        app.metrics.pool_seen(door, size);
+    }
+    let text = app.metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok::<_, StatusCode>(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
 }

@@ -354,19 +354,19 @@ async fn fragments_that_multiply_are_refused_before_they_are_expanded() {
 }
 
 /// Locks a table until the transaction ends.
-async fn lock(world: &World, table: &str) -> DatabaseTransaction {
+pub async fn lock(world: &World, table: &str) -> DatabaseTransaction {
     let transaction = world.sql.begin().await.unwrap();
     transaction.execute_unprepared(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
     transaction
 }
 
 /// A connection beside the one that holds a lock.
-async fn beside(world: &World) -> DatabaseConnection {
+pub async fn beside(world: &World) -> DatabaseConnection {
     administration::connect(&world.addresses.primary).await.unwrap()
 }
 
 /// The server's session that waits for a lock.
-async fn waiting(connection: &DatabaseConnection) -> i32 {
+pub async fn waiting(connection: &DatabaseConnection) -> i32 {
     eventually("the server waits for the lock", || async {
         let sql = "SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE datname = current_database() \
             AND application_name = 'trellis primary' AND wait_event_type = 'Lock'";

@@ -18,6 +18,7 @@ use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
 use trellis::http::{self, App};
 use trellis::identity::{KeySource, Signer, Verifier};
+use trellis::metrics::Metrics;
 use trellis::{migrate, schema};
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ pub struct TestCluster {
     _input: ChildStdin,
 }
 
-const TEMPLATE: &str = "template_trellis";
+pub const TEMPLATE: &str = "template_trellis";
 
 /// The cluster, with a migrated template in it.
 pub async fn cluster() -> &'static TestCluster {
@@ -146,7 +147,8 @@ impl World {
         let replica_sql =
             eventually("the replica has the database", || administration::connect(&real.replicas[0])).await;
         let settings = settings(words);
-        let database = Arc::new(Database::connect(&told, &settings.pools, SECRET).await.unwrap());
+        let metrics = Metrics::default();
+        let database = Arc::new(Database::connect(&told, &settings.pools, SECRET, &metrics).await.unwrap());
         let signer = Signer::new(SECRET);
         let source = match &settings.jwt_key_file {
             Some(path) => KeySource::File(path.clone()),
@@ -156,6 +158,7 @@ impl World {
         let mut app = App {
             schema: schema::build(&settings.limits),
             database,
+            metrics,
             verifier,
             limits: settings.limits,
             http: settings.http,

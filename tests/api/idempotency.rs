@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use trellis::database::Database;
 use trellis::entities::member::Role;
+use trellis::metrics::Metrics;
 use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
@@ -334,7 +335,8 @@ async fn the_purge_removes_keys_older_than_24_hours_and_no_others() {
         let sql = format!("UPDATE idempotency_keys SET created_at = now() - interval '{age}' WHERE key = '{key}'");
         world.execute(&sql).await;
     }
-    let database = Database::connect(&world.addresses, &settings(&[]).pools, SECRET).await.unwrap();
+    let database =
+        Database::connect(&world.addresses, &settings(&[]).pools, SECRET, &Metrics::default()).await.unwrap();
     database.purge_idempotency_keys().await.unwrap();
     database.close().await;
     let left = "SELECT string_agg(key, ' ' ORDER BY key) FROM idempotency_keys";

@@ -276,6 +276,16 @@ impl Instance {
         .await
     }
 
+    /// Waits for a line of the log that has these words, and gives it.
+    pub async fn logs(&mut self, words: &str) -> String {
+        self.until(words, |instance| {
+            let log = instance.err.text();
+            let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.find(|line| line.contains(words)).map(str::to_owned)
+        })
+        .await
+    }
+
     /// Waits for a line that begins with a word, and gives the rest of it.
     pub async fn line(&mut self, word: &str) -> String {
         self.until(word, |instance| {

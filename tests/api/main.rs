@@ -45,7 +45,9 @@ mod schema_file;
 
 mod catalog;
 mod lint;
+mod metrics;
 mod migrations;
+mod pools;
 mod replication;
 mod seed;
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use trellis::database::{Database, Meter, Operation};
+use trellis::metrics::Metrics;
 use uuid::Uuid;
 
 use crate::harness::{Answer, SECRET, World, eventually, settings};
@@ -102,7 +103,8 @@ async fn a_forged_cut_or_foreign_token_is_refused_before_anything_is_done() {
     let ada = world.user("ada").await;
     let stage = Stage::set(&world, &[(ada, "member")], ada, "taskCreate").await;
     let token_of = async |secret: &str| {
-        let database = Database::connect(&world.addresses, &settings(&[]).pools, secret).await.unwrap();
+        let database =
+            Database::connect(&world.addresses, &settings(&[]).pools, secret, &Metrics::default()).await.unwrap();
         let route = database.route(Operation::Mutation, &Meter::default(), None).await;
         let token = route.writer.unwrap().consistency_token().await.unwrap();
         database.close().await;

@@ -40,8 +40,7 @@ async fn every_registered_statement_runs_on_a_sample_and_has_a_purpose() {
 }
 
 /// What the libraries send by themselves: the ends of transactions.
-const OF_LIBRARIES: [&str; 4] =
-    ["BEGIN", "COMMIT", "ROLLBACK", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"];
+const OF_LIBRARIES: [&str; 4] = ["BEGIN", "COMMIT", "ROLLBACK", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_is_sent_is_registered_and_everything_that_is_registered_is_sent() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use trellis::clock;
 use trellis::config::MigrateAction;
 use trellis::database::{Addresses, Database, Meter, NamedStatement, Operation, Target, administration};
+use trellis::metrics::Metrics;
 use trellis::migrate;
 use uuid::Uuid;
 
@@ -152,7 +153,9 @@ async fn a_write_through_the_doors_of_reports_fails_even_where_they_lead_to_the_
     let pools = settings(&[]).pools;
     for (replicas, source) in [(vec![primary.clone()], Target::Replica), (Vec::new(), Target::Primary)] {
         let database =
-            Database::connect(&Addresses { primary: primary.clone(), replicas }, &pools, SECRET).await.unwrap();
+            Database::connect(&Addresses { primary: primary.clone(), replicas }, &pools, SECRET, &Metrics::default())
+                .await
+                .unwrap();
         for operation in [Operation::Query, Operation::Mutation] {
             let route = database.route(operation, &Meter::default(), None).await;
             let expected = if operation == Operation::Query { source } else { Target::Primary };

@@ -1,0 +1,223 @@
+//! Figures for a monitoring system, in the text format of OpenMetrics: requests, statements, pools.
+//!
+//! Every label has few values: the names of operations and users come from clients, and are not among them.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of [`Metrics::text`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// From half a millisecond, which a statement by key takes, to the ten seconds that a request may take.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// A level of a query is a statement, or two with its counts.
+const STATEMENTS: [f64; 9] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatementLabels {
+    statement: &'static str,
+    target: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DoorLabels {
+    door: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConnectionLabels {
+    door: String,
+    state: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// Every figure of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Histograms<OperationLabels>,
+    request_statements: Histograms<OperationLabels>,
+    statement_duration: Histograms<StatementLabels>,
+    pool_wait: Histograms<DoorLabels>,
+    pool_timeouts: Family<DoorLabels, Counter>,
+    pool_waiting: Family<DoorLabels, Gauge>,
+    pool_connections: Family<ConnectionLabels, Gauge>,
+    pool_max_connections: Family<DoorLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("trellis"),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(seconds),
+            request_statements: Family::new_with_constructor(|| Histogram::new(STATEMENTS)),
+            statement_duration: Family::new_with_constructor(seconds),
+            pool_wait: Family::new_with_constructor(seconds),
+            pool_timeouts: Family::default(),
+            pool_waiting: Family::default(),
+            pool_connections: Family::default(),
+            pool_max_connections: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let in_seconds = || Unit::Seconds;
+        registry.register("requests", "Requests answered, by operation and code", self.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "From the first byte of a request to its answer",
+            in_seconds(),
+            self.request_duration.clone(),
+        );
+        registry.register("request_statements", "Statements of a request", self.request_statements.clone());
+        registry.register_with_unit(
+            "statement_duration",
+            "A statement on its connection, without the wait for one",
+            in_seconds(),
+            self.statement_duration.clone(),
+        );
+        registry.register_with_unit(
+            "pool_wait",
+            "Wait for a connection of a door, also where none came",
+            in_seconds(),
+            self.pool_wait.clone(),
+        );
+        registry.register("pool_timeouts", "Waits for a connection that were given up", self.pool_timeouts.clone());
+        registry.register("pool_waiting", "Waits for a connection now", self.pool_waiting.clone());
+        registry.register("pool_connections", "Open connections of a door", self.pool_connections.clone());
+        registry.register(
+            "pool_max_connections",
+            "Connections that a door may open",
+            self.pool_max_connections.clone(),
+        );
+    }
+
+    /// A request was answered: `query`, `mutation` or, where it was refused before that was known, `none`; `OK` or the
+    /// code of its first error.
+    pub fn request_answered(&self, operation: &'static str, code: &'static str, total: Duration, statements: usize) {
+        self.requests.get_or_create(&RequestLabels { operation, code }).inc();
+        let labels = OperationLabels { operation };
+        self.request_duration.get_or_create(&labels).observe(total.as_secs_f64());
+        let statements = u32::try_from(statements).unwrap_or(u32::MAX);
+        self.request_statements.get_or_create(&labels).observe(f64::from(statements));
+    }
+
+    /// The figures of statements, for those who run them.
+    #[must_use]
+    pub fn statements(&self) -> StatementMetrics {
+        StatementMetrics { duration: self.statement_duration.clone() }
+    }
+
+    /// The figures of one door's pool.
+    #[must_use]
+    pub fn pool(&self, door: &str) -> PoolMetrics {
+        let labels = DoorLabels { door: door.to_owned() };
+        PoolMetrics {
+            wait: self.pool_wait.get_or_create_owned(&labels),
+            timeouts: self.pool_timeouts.get_or_create_owned(&labels),
+            waiting: self.pool_waiting.get_or_create_owned(&labels),
+        }
+    }
+
+    /// How a door's pool looks now.
+    pub fn pool_seen(&self, door: &str, size: PoolSize) {
+        let door = door.to_owned();
+        let max = self.pool_max_connections.get_or_create_owned(&DoorLabels { door: door.clone() });
+        max.set(i64::from(size.max));
+        for (state, connections) in [("in_use", size.in_use), ("idle", size.idle)] {
+            let labels = ConnectionLabels { door: door.clone(), state };
+            self.pool_connections.get_or_create(&labels).set(i64::from(connections));
+        }
+    }
+
+    /// All of it, as [`MEDIA_TYPE`].
+    ///
+    /// # Errors
+    /// Never in practice: text can always be written.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// The connections of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Handed out.
+    pub in_use: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
+/// The figures of statements.
+#[derive(Clone, Debug)]
+pub struct StatementMetrics {
+    duration: Histograms<StatementLabels>,
+}
+
+impl StatementMetrics {
+    /// A statement ended on a kind of server, well or not.
+    pub fn ran(&self, statement: &'static str, target: &'static str, elapsed: Duration) {
+        self.duration.get_or_create(&StatementLabels { statement, target }).observe(elapsed.as_secs_f64());
+    }
+}
+
+/// The figures of one door's pool.
+#[derive(Clone, Debug)]
+pub struct PoolMetrics {
+    wait: Histogram,
+    timeouts: Counter,
+    waiting: Gauge,
+}
+
+impl PoolMetrics {
+    /// Somebody waits for a connection.
+    pub fn wait_began(&self) {
+        self.waiting.inc();
+    }
+
+    /// They wait no longer: they got one, or gave up, or were given up.
+    pub fn wait_ended(&self, waited: Duration) {
+        self.waiting.dec();
+        self.wait.observe(waited.as_secs_f64());
+    }
+
+    /// They gave up.
+    pub fn timed_out(&self) {
+        self.timeouts.inc();
+    }
+}

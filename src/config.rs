@@ -197,17 +197,34 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database connections")]
 pub struct PoolSettings {
-    /// Connections to the primary. Too few: requests queue. Too many: the database's cores are shared by too many
-    /// statements at once, and each is slower. 2 x cores + disks of the database host is the rule.
-    #[arg(long, env = "TRELLIS_PRIMARY_CONNECTIONS", default_value_t = default_connections(), value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
-    pub primary_connections: u32,
+    /// Processor cores of a database host. 2 x cores + disks is how many statements it works on at once, and how many
+    /// connections all instances together have to it. By default as many as this machine has, which is right for the
+    /// private mode; tell it where the database is elsewhere.
+    #[arg(long, env = "TRELLIS_DATABASE_CORES", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1024), global = true)]
+    pub database_cores: Option<u32>,
 
-    /// Connections to each replica, and to the primary for reports where no replica serves them. They are capped apart
-    /// from the others, so that a dashboard cannot starve the rest.
-    #[arg(long, env = "TRELLIS_REPORT_CONNECTIONS", default_value_t = default_connections(), value_name = "N",
+    /// Disks of a database host that work at the same time.
+    #[arg(long, env = "TRELLIS_DATABASE_DISKS", default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=1024), global = true)]
+    pub database_disks: u32,
+
+    /// Instances of Trellis that share the database. Each takes an equal part of the connections.
+    #[arg(long, env = "TRELLIS_INSTANCES", default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
-    pub report_connections: u32,
+    pub instances: u32,
+
+    /// Connections to the primary instead of the computed number. Too few: requests queue. Too many: the database's
+    /// cores are shared by too many statements at once, and each is slower.
+    #[arg(long, env = "TRELLIS_PRIMARY_CONNECTIONS", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub primary_connections: Option<u32>,
+
+    /// Connections to each replica, and to the primary for reports that no replica serves, instead of the computed
+    /// numbers. They are capped apart from the others, so that a dashboard cannot starve the rest.
+    #[arg(long, env = "TRELLIS_REPORT_CONNECTIONS", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub report_connections: Option<u32>,
 
     /// Milliseconds to wait for a free connection before OVERLOADED.
     #[arg(long, env = "TRELLIS_ACQUIRE_TIMEOUT_MS", default_value_t = 1_000, value_name = "MS",
@@ -310,12 +327,6 @@ pub struct Limits {
     #[arg(long, env = "TRELLIS_REQUEST_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
         value_parser = clap::value_parser!(u32).range(1..=600_000), global = true)]
     pub request_timeout_ms: u32,
-}
-
-/// 2 x cores + disks, with one disk: what this machine's PostgreSQL can work on at once.
-fn default_connections() -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u32::try_from(2 * cores + 1).unwrap_or(u32::MAX).min(100)
 }
 
 impl Arguments {

@@ -10,6 +10,7 @@ mod failure;
 mod idempotency;
 mod literal;
 mod meter;
+pub mod pools;
 mod replication;
 mod route;
 mod statement;
@@ -35,7 +36,7 @@ use uuid::Uuid;
 use crate::config::PoolSettings;
 use crate::metrics::{Metrics, PoolSize};
 use consistency::Sealer;
-use door::Access;
+use pools::Pools;
 use replication::Replica;
 
 fn ping() -> NamedStatement {
@@ -79,19 +80,21 @@ impl Database {
     /// An address is not a PostgreSQL URL, or the primary does not answer.
     pub async fn connect(
         addresses: &Addresses,
-        pools: &PoolSettings,
+        settings: &PoolSettings,
         secret: &str,
         metrics: &Metrics,
     ) -> Result<Self, DbErr> {
-        let primary = Door::open(&addresses.primary, Access::primary(), pools, metrics).await?;
-        let fallback = Arc::new(Door::open(&addresses.primary, Access::fallback(), pools, metrics).await?);
+        let pools = Pools::plan(addresses, settings)?;
+        let [of_primary, of_fallback] = pools.of_primary();
+        let primary = Arc::new(Door::open(&addresses.primary, of_primary, settings, metrics).await?);
+        let fallback = Arc::new(Door::open(&addresses.primary, of_fallback, settings, metrics).await?);
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
-        for (index, address) in addresses.replicas.iter().enumerate() {
-            let door = Door::open(address, Access::replica(index), pools, metrics).await?;
-            replicas.push(Replica::watch(Arc::new(door), Arc::clone(&fallback)).await);
+        for (address, of_replica) in addresses.replicas.iter().zip(pools.of_replicas()) {
+            let door = Arc::new(Door::open(address, of_replica, settings, metrics).await?);
+            replicas.push(Replica::watch(door, Arc::clone(&fallback)).await);
         }
-        let max_staleness = Duration::from_millis(pools.max_staleness_ms);
-        Ok(Self { primary: Arc::new(primary), fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })
+        let max_staleness = Duration::from_millis(settings.max_staleness_ms);
+        Ok(Self { primary, fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })
     }
 
     /// The connections of each door now, by its name.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::administration::{parse_address, set_on_connect, without_float_digits};
 use super::consistency::{LogPosition, Sealer};
+use super::pools::{Pool, Role};
 use super::{Executed, Meter, NamedStatement, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
@@ -39,26 +40,25 @@ impl Target {
     }
 }
 
-/// What sets one door apart from the others.
-pub(super) struct Access {
-    target: Target,
-    name: String,
-    read_only: bool,
-}
-
-impl Access {
-    pub(super) fn primary() -> Self {
-        Self { target: Target::Primary, name: "primary".to_owned(), read_only: false }
+impl Role {
+    fn target(self) -> Target {
+        match self {
+            Self::Primary | Self::PrimaryReadOnly => Target::Primary,
+            Self::Replica => Target::Replica,
+        }
     }
 
-    /// The primary, read-only: a write through it fails whatever the SQL says.
-    pub(super) fn fallback() -> Self {
-        Self { target: Target::Primary, name: "primary-read-only".to_owned(), read_only: true }
-    }
-
-    /// Read-only even where the address is the primary's, so that a write through the wrong door fails in every test.
-    pub(super) fn replica(index: usize) -> Self {
-        Self { target: Target::Replica, name: format!("replica-{}", index + 1), read_only: true }
+    /// What every session of the door begins with.
+    fn session(self, settings: &PoolSettings) -> String {
+        let (read_only, statement_timeout_ms) = match self {
+            Self::Primary => ("off", settings.statement_timeout_ms),
+            Self::PrimaryReadOnly | Self::Replica => ("on", settings.report_timeout_ms),
+        };
+        // Compiling a plan costs more than it saves at these sizes: 547 against 332 ms on the largest report.
+        format!(
+            "SET default_transaction_read_only = {read_only}; SET statement_timeout = {statement_timeout_ms}; \
+             SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '5s'; SET jit = off"
+        )
     }
 }
 
@@ -77,37 +77,31 @@ impl Door {
     #[expect(clippy::disallowed_methods, reason = "this is where connections are opened")]
     pub(super) async fn open(
         address: &str,
-        access: Access,
-        pools: &PoolSettings,
+        pool: &Pool,
+        settings: &PoolSettings,
         metrics: &Metrics,
     ) -> Result<Self, DbErr> {
-        let (connections, statement_timeout_ms) = if access.read_only {
-            (pools.report_connections, pools.report_timeout_ms)
-        } else {
-            (pools.primary_connections, pools.statement_timeout_ms)
-        };
         parse_address(address)?;
         let mut options = ConnectOptions::new(address);
         options
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_millis(pools.acquire_timeout_ms))
-            .set_application_name(format!("trellis {}", access.name))
-            .connect_lazy(access.read_only)
+            .max_connections(pool.connections)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .set_application_name(format!("trellis {}", pool.door))
+            .connect_lazy(pool.role != Role::Primary)
             // A ping before each use would be a round trip for each statement.
             .test_before_acquire(false)
             .test_before_acquire_if_idle_for(Duration::from_secs(30))
             .sqlx_logging(false);
-        let read_only = if access.read_only { "on" } else { "off" };
-        // Compiling a plan costs more than it saves at these sizes: 547 against 332 ms on the largest report.
-        let session = format!(
-            "SET default_transaction_read_only = {read_only}; SET statement_timeout = {statement_timeout_ms}; \
-             SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '5s'; SET jit = off"
-        );
+        let session = pool.role.session(settings);
         options.map_sqlx_postgres_opts(without_float_digits);
         options.map_sqlx_postgres_pool_opts(move |pool| set_on_connect(pool, session.clone()));
-        let pool = sea_orm::Database::connect(options).await?;
-        let (metrics, statements) = (metrics.pool(&access.name), metrics.statements());
-        Ok(Self { pool, target: access.target, name: access.name, metrics, statements })
+        Ok(Self {
+            pool: sea_orm::Database::connect(options).await?,
+            target: pool.role.target(),
+            name: pool.door.clone(),
+            metrics: metrics.pool(&pool.door),
+            statements: metrics.statements(),
+        })
     }
 
     /// The door's name in logs and in `freshness { replica }`.

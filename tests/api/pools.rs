@@ -1,12 +1,68 @@
-//! What becomes of a request that has to wait for a connection.
+//! How many connections each door has, and what becomes of a request that has to wait for one.
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use serde_json::json;
 use tokio::task::JoinHandle;
+use trellis::database::Addresses;
+use trellis::database::pools::Pools;
 
 use crate::errors::{beside, lock, waiting};
 use crate::harness::{SECRET, World, eventually};
 use crate::instance::{Instance, trellis};
+
+/// The connections of each door, by its name.
+fn doors(primary: &str, replicas: &[&str], words: &[&str]) -> Vec<(String, u32)> {
+    let address = |host: &&str| format!("postgres://{host}/trellis");
+    let addresses = Addresses { primary: address(&primary), replicas: replicas.iter().map(address).collect() };
+    let arguments = trellis::config::Arguments::from_words(words).unwrap();
+    let pools = Pools::plan(&addresses, &arguments.settings.pools).unwrap();
+    let all = pools.of_primary().iter().chain(pools.of_replicas());
+    all.map(|pool| (pool.door.clone(), pool.connections)).collect()
+}
+
+/// The primary's host, the replicas' hosts, the settings, and the connections of the doors: primary, primary-read-only,
+/// each replica.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [u32]);
+
+#[test]
+fn the_connections_of_a_host_are_split_over_the_instances_and_the_doors_that_lead_there() {
+    let (two, eight) = (["--database-cores", "2"], ["--database-cores", "8"]);
+    let cases: [Case; 14] = [
+        // 2 x 2 + 1 = 5 for the only host.
+        ("db", &[], &two, &[3, 2]),
+        // 2 x 8 + 1 = 17, of which a quarter is for reports.
+        ("db", &[], &eight, &[13, 4]),
+        ("db", &[], &["--database-cores", "8", "--database-disks", "4"], &[15, 5]),
+        ("db", &[], &["--database-cores", "8", "--instances", "2"], &[6, 2]),
+        // A replica's host has a budget of its own, and the replicas on it share that.
+        ("db", &["db-2"], &eight, &[13, 4, 17]),
+        ("db", &["db-2"], &["--database-cores", "8", "--instances", "3"], &[4, 1, 5]),
+        ("db", &["db-2", "db-3"], &eight, &[13, 4, 17, 17]),
+        ("db", &["db-2:5432", "DB-2:5433"], &eight, &[13, 4, 8, 8]),
+        // A replica beside the primary takes from the same budget.
+        ("db:5432", &["db:5433"], &eight, &[9, 4, 4]),
+        ("localhost:5432", &["127.0.0.1:5433", "[::1]:5434"], &eight, &[5, 4, 4, 4]),
+        ("localhost:5432", &["localhost:5433"], &two, &[2, 1, 2]),
+        // With fewer, a door does not work, whatever the budget.
+        ("db", &["db-2"], &["--database-cores", "1", "--instances", "10"], &[2, 1, 2]),
+        ("db", &[], &["--database-cores", "1", "--instances", "10"], &[2, 2]),
+        // What is said goes before what is computed.
+        (
+            "db",
+            &["db-2"],
+            &["--database-cores", "8", "--primary-connections", "7", "--report-connections", "3"],
+            &[7, 3, 3],
+        ),
+    ];
+    for (primary, replicas, words, expected) in cases {
+        let doors = doors(primary, replicas, words);
+        let names: Vec<&str> = doors.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names[..2], ["primary", "primary-read-only"]);
+        assert_eq!(names.len(), 2 + replicas.len(), "{names:?}");
+        let connections: Vec<u32> = doors.iter().map(|(_, connections)| *connections).collect();
+        assert_eq!(connections, expected, "{primary} {replicas:?} {words:?}");
+    }
+}
 
 /// A server of one connection for rows in a process of its own, and someone who asks it.
 struct Narrow {

@@ -8,6 +8,7 @@ mod door;
 mod explain;
 mod failure;
 mod idempotency;
+mod inspection;
 mod literal;
 mod meter;
 pub mod pools;
@@ -20,6 +21,7 @@ pub use consistency::LogPosition;
 pub use door::{Door, Reader, Target, Writer};
 pub use explain::{Planning, Sent};
 pub use idempotency::IdempotencyKey;
+pub use inspection::{Inspection, StartError};
 pub use meter::{Executed, Meter};
 pub use replication::Freshness;
 pub use route::{Operation, Reports, Route};
@@ -30,7 +32,6 @@ pub use transaction::{Command, Exchange};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::config::PoolSettings;
@@ -49,7 +50,14 @@ pub fn statements(viewer: Uuid) -> Vec<NamedStatement> {
     let start = LogPosition { system: 0, timeline: 1, bytes: 0 };
     let positions = [replication::primary_position(), replication::replica_position()];
     let consistency = [LogPosition::of_primary(), start.is_reached()];
-    [ping()].into_iter().chain(positions).chain(consistency).chain(idempotency::statements(viewer)).collect()
+    let inspection = [inspection::session_process(), inspection::server_capacity()];
+    [ping()]
+        .into_iter()
+        .chain(inspection)
+        .chain(positions)
+        .chain(consistency)
+        .chain(idempotency::statements(viewer))
+        .collect()
 }
 
 /// The address of one primary and of its streaming replicas, as PostgreSQL URLs.
@@ -59,6 +67,21 @@ pub struct Addresses {
     pub primary: String,
     /// Take the reports; may be empty.
     pub replicas: Vec<String>,
+}
+
+/// Looks whether the primary may be used as it is, before anything is done with it, and tells in the log how many
+/// connections it is asked for.
+///
+/// # Errors
+/// An address is not a PostgreSQL URL, the primary does not answer, has no room for all connections, or is behind a
+/// pooler that does not keep sessions.
+pub async fn inspect_primary(addresses: &Addresses, settings: &PoolSettings) -> Result<(), StartError> {
+    let pools = Pools::plan(addresses, settings)?;
+    if pools.assumes_cores() {
+        tracing::warn!("TRELLIS_DATABASE_CORES is not set: the database host is taken to have as many as this machine");
+    }
+    let [of_primary, _] = pools.of_primary();
+    Inspection::new(&addresses.primary, of_primary, &pools)?.pass().await
 }
 
 /// Every pool of the server. Connections are opened when they are first needed, except one on the primary.
@@ -73,25 +96,31 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the doors; the primary must answer. `secret` seals consistency tokens: servers that share it take each
-    /// other's. `metrics` gets the figures of statements and pools.
+    /// Opens the doors; the primary must answer, and has been inspected. `secret` seals consistency tokens: servers
+    /// that share it take each other's. `metrics` gets the figures of statements and pools.
     ///
     /// # Errors
-    /// An address is not a PostgreSQL URL, or the primary does not answer.
+    /// An address is not a PostgreSQL URL, the primary does not answer, or a replica must not be used as it is.
     pub async fn connect(
         addresses: &Addresses,
         settings: &PoolSettings,
         secret: &str,
         metrics: &Metrics,
-    ) -> Result<Self, DbErr> {
+    ) -> Result<Self, StartError> {
         let pools = Pools::plan(addresses, settings)?;
+        if pools.assumes_cores() {
+            tracing::warn!(
+                "TRELLIS_DATABASE_CORES is not set: the database host is taken to have this machine's cores"
+            );
+        }
         let [of_primary, of_fallback] = pools.of_primary();
         let primary = Arc::new(Door::open(&addresses.primary, of_primary, settings, metrics).await?);
         let fallback = Arc::new(Door::open(&addresses.primary, of_fallback, settings, metrics).await?);
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
         for (address, of_replica) in addresses.replicas.iter().zip(pools.of_replicas()) {
+            let inspection = Inspection::new(address, of_replica, &pools)?;
             let door = Arc::new(Door::open(address, of_replica, settings, metrics).await?);
-            replicas.push(Replica::watch(door, Arc::clone(&fallback)).await);
+            replicas.push(Replica::watch(door, Arc::clone(&fallback), inspection).await?);
         }
         let max_staleness = Duration::from_millis(settings.max_staleness_ms);
         Ok(Self { primary, fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::database::{Database, Planning, Sent, Target, administration};
 use crate::deployment::Deployment;
+use crate::metrics::Metrics;
 use crate::plan::advice::{self, Finding};
 use crate::plan::catalog::Catalog;
 use crate::plan::number::{count, counted};
@@ -130,7 +131,7 @@ pub async fn run(
         administration::connect(&deployment.addresses.primary).await.context("the database cannot be reached")?;
     // Nothing is sealed here that anybody gets to see, so any secret will do.
     let secret = clock::new_id().to_string();
-    let database = Database::connect(&deployment.addresses, &settings.pools, &secret).await?;
+    let database = Database::connect(&deployment.addresses, &settings.pools, &secret, &Metrics::default()).await?;
     let Asked { user, statements, errors } = subject.asked(&connection, &database, settings).await?;
     let catalog = Catalog::read(&connection).await?;
 

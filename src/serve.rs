@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::config::{MigrateAction, Settings};
-use crate::database::Database;
+use crate::database::{self, Database};
 use crate::deployment::{self, Deployment};
 use crate::http::{self, App};
 use crate::identity::{Signer, Verifier};
@@ -48,10 +48,11 @@ async fn serve(
     signals: Signals,
 ) -> anyhow::Result<()> {
     let primary = &deployment.addresses.primary;
+    database::inspect_primary(&deployment.addresses, &settings.pools).await?;
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
     } else {
-        let pending = migrate::pending(primary).await.context("the primary does not answer; check DATABASE_URL")?;
+        let pending = migrate::pending(primary).await?;
         if pending > 0 {
             tracing::warn!("{pending} migrations are pending: run `trellis migrate up`, or start with --migrate");
         }
@@ -69,10 +70,7 @@ async fn serve(
         None
     };
     let metrics = Metrics::default();
-    let database = Database::connect(&deployment.addresses, &settings.pools, &secret, &metrics)
-        .await
-        .context("the primary does not answer; check DATABASE_URL")?;
-    let database = Arc::new(database);
+    let database = Arc::new(Database::connect(&deployment.addresses, &settings.pools, &secret, &metrics).await?);
     if deployment.addresses.replicas.is_empty() {
         tracing::warn!(
             "no replica is configured (REPLICA_URLS): reports read the primary, through a read-only session"

@@ -65,7 +65,7 @@ impl Role {
 /// A pool of connections to one server.
 #[derive(Debug)]
 pub struct Door {
-    pool: DatabaseConnection,
+    pub(super) pool: DatabaseConnection,
     pub(super) target: Target,
     name: String,
     metrics: PoolMetrics,

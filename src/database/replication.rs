@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use tokio::task::JoinHandle;
 
+use super::inspection::{Inspection, StartError};
 use super::{Door, Meter, NamedStatement};
 use crate::clock;
 
@@ -58,9 +59,17 @@ pub(super) struct Replica {
 impl Replica {
     /// Looks until the replica has reached the primary's first sample, so that the first request finds a replica that
     /// is there; gives that up where it does not answer or is far behind, and goes on watching.
-    pub(super) async fn watch(door: Arc<Door>, primary: Arc<Door>) -> Self {
+    ///
+    /// # Errors
+    /// `Refused` where it answers and must not be used as it is.
+    pub(super) async fn watch(door: Arc<Door>, primary: Arc<Door>, inspection: Inspection) -> Result<Self, StartError> {
         let seen = Arc::new(Mutex::new(None));
         let mut watcher = Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen));
+        match inspection.pass().await {
+            Ok(()) => {}
+            Err(StartError::Unreachable(_)) => watcher.inspection = Some(inspection),
+            Err(refused) => return Err(refused),
+        }
         for _ in 0..FIRST_LOOKS {
             watcher.look().await;
             if watcher.answers == Some(false) || watcher.has_seen() {
@@ -68,7 +77,7 @@ impl Replica {
             }
             tokio::time::sleep(FIRST_INTERVAL).await;
         }
-        Self { door, seen, watcher: tokio::spawn(watcher.run()) }
+        Ok(Self { door, seen, watcher: tokio::spawn(watcher.run()) })
     }
 
     /// How old its data is; none where it does not answer.
@@ -96,11 +105,13 @@ struct Watcher {
     samples: VecDeque<(DateTime<Utc>, i64)>,
     /// Whether the replica answered the last time; none before the first.
     answers: Option<bool>,
+    /// What it has yet to pass before it is used, where it did not answer at the start.
+    inspection: Option<Inspection>,
 }
 
 impl Watcher {
     fn new(replica: Arc<Door>, primary: Arc<Door>, seen: Arc<Mutex<Option<Freshness>>>) -> Self {
-        Self { replica, primary, seen, samples: VecDeque::new(), answers: None }
+        Self { replica, primary, seen, samples: VecDeque::new(), answers: None, inspection: None }
     }
 
     async fn run(mut self) {
@@ -108,6 +119,17 @@ impl Watcher {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            if let Some(inspection) = &self.inspection {
+                match inspection.pass().await {
+                    Ok(()) => self.inspection = None,
+                    Err(StartError::Unreachable(_)) => continue,
+                    Err(refused) => {
+                        let replica = self.replica.name();
+                        tracing::error!(replica, "the replica is not used until the next start: {refused}");
+                        return;
+                    }
+                }
+            }
             self.look().await;
         }
     }

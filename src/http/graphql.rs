@@ -62,13 +62,7 @@ async fn caught(answer: impl Future<Output = Result<Answer, Refused>>) -> Result
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| Err(Error::panicked().into()))
 }
 
-async fn answer(
-    app: &App,
-    parts: &Parts,
-    body: Body,
-    meter: &Meter,
-    asked: &mut Asked,
-) -> Result<Answer, Refused> {
+async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut Asked) -> Result<Answer, Refused> {
     let headers = &parts.headers;
     let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
     let request = request::read(app, parts, body).await?;

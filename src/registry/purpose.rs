@@ -1,7 +1,7 @@
 //! What each statement is for, in a line: one for each name.
 
 /// Name and purpose, in the order of the names.
-pub const PURPOSES: [(&str, &str); 72] = [
+pub const PURPOSES: [(&str, &str); 74] = [
     ("assignees_of_project", "counts a project's tasks by assignee"),
     ("assignees_of_workspace", "counts a workspace's tasks by assignee"),
     ("comment_by_id", "comments by their ids, where the caller sees them"),
@@ -42,6 +42,8 @@ pub const PURPOSES: [(&str, &str); 72] = [
     ("projects_of_workspace_by_created_at", "a page of a workspace's projects by age"),
     ("projects_of_workspace_by_name", "a page of a workspace's projects by name"),
     ("replica_position", "how far a replica has replayed the log, to tell its age"),
+    ("server_capacity", "how many connections a server takes, asked at the start"),
+    ("session_process", "which process serves a session, asked at the start for a pooler"),
     ("tally_of_project", "counts a project's tasks by status and priority"),
     ("tally_of_workspace", "counts a workspace's tasks by status and priority"),
     ("task_by_id", "tasks by their ids, where the caller sees them"),

@@ -22,6 +22,8 @@ use trellis::metrics::Metrics;
 use trellis::{migrate, schema};
 use uuid::Uuid;
 
+use crate::pooler;
+
 pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
 
 /// The private cluster of this test process.
@@ -127,13 +129,14 @@ impl World {
     /// A server with settings and with something in it changed.
     pub async fn changed(words: &[&str], change: impl FnOnce(&mut App)) -> Self {
         let addresses = new_addresses().await;
-        Self::serve(addresses.clone(), addresses, words, change).await
+        let told = pooler::told(&addresses).await;
+        Self::serve(addresses, told, words, change).await
     }
 
     /// A server that knows no replica.
     pub async fn without_replica() -> Self {
         let real = new_addresses().await;
-        let known = Addresses { replicas: Vec::new(), ..real.clone() };
+        let known = Addresses { replicas: Vec::new(), ..pooler::told(&real).await };
         Self::on(real, known, &[]).await
     }
 

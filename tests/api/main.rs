@@ -47,6 +47,7 @@ mod catalog;
 mod lint;
 mod metrics;
 mod migrations;
+mod pooler;
 mod pools;
 mod replication;
 mod seed;

@@ -1,5 +1,8 @@
-//! How many connections each door has, and what becomes of a request that has to wait for one.
+//! How many connections each door has, whether the servers have room for them, and what becomes of a request that has to
+//! wait for one.
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
+use std::process::Command;
 
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -7,8 +10,8 @@ use trellis::database::Addresses;
 use trellis::database::pools::Pools;
 
 use crate::errors::{beside, lock, waiting};
-use crate::harness::{SECRET, World, eventually};
-use crate::instance::{Instance, trellis};
+use crate::harness::{SECRET, TEMPLATE, World, cluster, eventually};
+use crate::instance::{Instance, run, trellis};
 
 /// The connections of each door, by its name.
 fn doors(primary: &str, replicas: &[&str], words: &[&str]) -> Vec<(String, u32)> {
@@ -62,6 +65,84 @@ fn the_connections_of_a_host_are_split_over_the_instances_and_the_doors_that_lea
         let connections: Vec<u32> = doors.iter().map(|(_, connections)| *connections).collect();
         assert_eq!(connections, expected, "{primary} {replicas:?} {words:?}");
     }
+}
+
+/// `trellis` on a database of the cluster, with settings of connections.
+async fn serve(words: &[&str]) -> Command {
+    let cluster = cluster().await;
+    let database = cluster.new_database(Some(TEMPLATE)).await;
+    let mut command = trellis();
+    command.args([
+        "--database-url",
+        &cluster.primary_url(&database),
+        "--jwt-secret",
+        SECRET,
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    command.args(words);
+    command
+}
+
+#[tokio::test]
+async fn the_start_shows_the_arithmetic_and_warns_where_the_host_is_asked_for_too_much() {
+    // The private clusters of the tests have max_connections = 200, of which 3 are reserved.
+    let cases: [(&[&str], &str, &str); 3] = [
+        (
+            &["--database-cores", "4", "--instances", "2"],
+            "INFO",
+            "2 x (primary 2 + primary-read-only 2) + 2 for administration = 10 connections of 197 \
+             (max_connections 200 - 3 reserved); on the host 2 x 4 = 8 of 2 x 4 cores + 1 disk = 9",
+        ),
+        (
+            &["--database-cores", "1", "--database-disks", "2", "--primary-connections", "20"],
+            "WARN",
+            "1 x (primary 20 + primary-read-only 2) + 2 for administration = 24 connections of 197 \
+             (max_connections 200 - 3 reserved); on the host 1 x 22 = 22 of 2 x 1 core + 2 disks = 4: more than",
+        ),
+        (
+            &["--database-cores", "2", "--instances", "3"],
+            "WARN",
+            "3 x (primary 2 + primary-read-only 2) + 2 for administration = 14 connections of 197 \
+             (max_connections 200 - 3 reserved); on the host 3 x 4 = 12 of 2 x 2 cores + 1 disk = 5: more than",
+        ),
+    ];
+    for (words, level, arithmetic) in cases {
+        let mut server = Instance::spawn(&mut serve(words).await);
+        server.url().await;
+        let line = server.logs("connections: ").await;
+        assert!(line.contains(level) && line.contains("door=\"primary\"") && line.contains(arithmetic), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_all_instances_is_refused_with_the_arithmetic() {
+    let alone = run(&mut serve(&["--primary-connections", "150", "--report-connections", "60"]).await).await;
+    alone.assert_refused(&[
+        "door primary: 1 x (primary 150 + primary-read-only 60) + 2 for administration = 212 connections of 197",
+        "max_connections 200 - 3 reserved",
+        "not enough; raise max_connections, or lower TRELLIS_INSTANCES",
+    ]);
+    let together = run(&mut serve(&["--database-cores", "2", "--instances", "50"]).await).await;
+    together
+        .assert_refused(&["50 x (primary 2 + primary-read-only 2) + 2 for administration = 202 connections of 197"]);
+
+    let world = World::new().await;
+    world.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 9").await;
+    let url = world.addresses.primary.replacen("//trellis@", "//few@", 1);
+    let mut command = trellis();
+    command.args([
+        "--database-url",
+        &url,
+        "--jwt-secret",
+        SECRET,
+        "--listen",
+        "127.0.0.1:0",
+        "--primary-connections",
+        "8",
+    ]);
+    run(&mut command).await.assert_refused(&["connections of 9 (the role's or database's limit)", "not enough"]);
+    world.execute("DROP ROLE few").await;
 }
 
 /// A server of one connection for rows in a process of its own, and someone who asks it.

@@ -3,6 +3,7 @@
 //! The cause of an internal error stays here: it is logged once, where the answer is written, and never sent. A GraphQL
 //! error made from it keeps it as its source, from which the endpoint takes code and text.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sea_orm::DbErr;
@@ -72,6 +73,12 @@ pub enum Error {
     /// A cursor is damaged or belongs to another order.
     #[error("The cursor is damaged or belongs to another order. Start again without it.")]
     InvalidCursor,
+    /// The document is not GraphQL; the text says where.
+    #[error("{0}")]
+    GraphqlParseFailed(String),
+    /// The document does not fit the schema; the text says how.
+    #[error("{0}")]
+    GraphqlValidationFailed(String),
     /// The request passes a limit; the text names the limit, its maximum and the request's value.
     #[error("{0}")]
     LimitExceeded(String),
@@ -112,6 +119,8 @@ impl Error {
             Self::Forbidden(_) => Code::Forbidden,
             Self::BadUserInput(_) => Code::BadUserInput,
             Self::InvalidCursor => Code::InvalidCursor,
+            Self::GraphqlParseFailed(_) => Code::GraphqlParseFailed,
+            Self::GraphqlValidationFailed(_) => Code::GraphqlValidationFailed,
             Self::LimitExceeded(_) => Code::LimitExceeded,
             Self::Timeout => Code::Timeout,
             Self::Overloaded => Code::Overloaded,
@@ -129,6 +138,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Bytes of a message at most. Messages repeat what was sent, which may be long.
+const MAX_MESSAGE_BYTES: usize = 500;
+
+/// A message that is not too long.
+#[must_use]
+pub fn shortened(message: &str) -> Cow<'_, str> {
+    if message.len() <= MAX_MESSAGE_BYTES {
+        return Cow::Borrowed(message);
+    }
+    Cow::Owned(format!("{}…", &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)]))
 }
 
 /// What a person can mend in the input of a mutation.

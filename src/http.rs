@@ -3,7 +3,6 @@
 mod connection;
 pub mod execution;
 mod graphql;
-mod guard;
 mod health;
 mod json;
 mod media_type;
@@ -30,8 +29,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use self::connection::serve;
 use crate::clock;
-use crate::config::{HttpSettings, Limits};
+use crate::config::HttpSettings;
 use crate::database::Database;
+use crate::guard::Guard;
 use crate::identity::Verifier;
 use crate::metrics::Metrics;
 use crate::schema::Schema;
@@ -47,7 +47,7 @@ pub struct App {
     /// Checks bearer tokens.
     pub verifier: Verifier,
     /// What one request may ask for.
-    pub limits: Limits,
+    pub guard: Arc<Guard>,
     /// How it speaks HTTP.
     pub http: HttpSettings,
     /// Whether `X-Debug: sql` is answered.

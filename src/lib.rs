@@ -16,6 +16,7 @@ pub mod commands;
 pub mod database;
 pub mod entities;
 pub mod error;
+pub mod guard;
 pub mod http;
 pub mod identity;
 pub mod loaders;

@@ -3,6 +3,7 @@
 
 pub mod comment;
 mod input;
+mod list_size;
 pub mod member;
 pub mod node;
 pub mod page;
@@ -16,9 +17,12 @@ pub mod task;
 pub mod user;
 pub mod workspace;
 
+use std::sync::Arc;
+
 use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions, SchemaBuilder};
 
 use crate::config::Limits;
+use crate::guard::{Guard, Introspection};
 
 /// Reads: rows from the primary, reports from a replica.
 #[derive(Debug, Default, MergedObject)]
@@ -51,14 +55,22 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
     Schema::build(Query::default(), Mutation::default(), EmptySubscription).register_output_type::<scalar::UuidText>()
 }
 
-/// Builds the schema with the limits that it enforces.
+/// The guard that stands before the schema.
+///
+/// # Errors
+/// The schema's text cannot be read: a defect.
+pub fn guard(limits: &Limits, introspection: Introspection) -> anyhow::Result<Guard> {
+    Guard::new(&sdl(), limits.clone(), introspection)
+}
+
+/// Builds the schema. What a request may ask for is the guard's to limit: the library would do so too late.
 #[must_use]
-pub fn build(limits: &Limits) -> Schema {
-    builder()
-        .limit_complexity(usize::try_from(limits.max_complexity).unwrap_or(usize::MAX))
-        .limit_aliases(usize::from(limits.max_aliases))
-        .data(limits.clone())
-        .finish()
+pub fn build(guard: &Arc<Guard>) -> Schema {
+    let builder = builder().limit_recursive_depth(usize::from(guard.limits().max_nesting)).data(Arc::clone(guard));
+    match guard.introspection() {
+        Introspection::On => builder.finish(),
+        Introspection::Off => builder.disable_introspection().disable_suggestions().finish(),
+    }
 }
 
 /// The schema as text, sorted, so that a change of it is a small change of the file.

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::config::{MigrateAction, Settings};
 use crate::database::{self, Database};
 use crate::deployment::{self, Deployment};
+use crate::guard::Introspection;
 use crate::http::{self, App};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
@@ -80,12 +81,15 @@ async fn serve(
     if let Some(token) = &demo_token {
         greet(address, token)?;
     }
+    let introspection = settings.introspection.unwrap_or(deployment.is_private());
+    let introspection = if introspection { Introspection::On } else { Introspection::Off };
+    let guard = Arc::new(schema::guard(&settings.limits, introspection)?);
     let app = Arc::new(App {
-        schema: schema::build(&settings.limits),
+        schema: schema::build(&guard),
         database: Arc::clone(&database),
         metrics,
         verifier,
-        limits: settings.limits.clone(),
+        guard,
         http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
         page_token: demo_token,

@@ -13,7 +13,7 @@ const GROUPS: [&[&str]; 7] = [
     &["loaders", "commands", "reports"],
     &["batch"],
     &["database"],
-    &["entities"],
+    &["entities", "guard"],
 ];
 
 fn files(directory: &Path) -> Vec<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use async_graphql::{Request, ServerError, Variables};
@@ -12,6 +13,7 @@ use super::{Asked, Options};
 use crate::clock;
 use crate::config::Limits;
 use crate::database::{Database, Meter};
+use crate::guard::{Guard, Introspection};
 use crate::http::execution::{self, Checked};
 use crate::http::response::{Refused, finish};
 use crate::{schema, token};
@@ -51,7 +53,8 @@ impl Document {
     ) -> anyhow::Result<Asked> {
         let user = user(connection, self.user).await?;
         let meter = Meter::recording();
-        let errors = execute(self.request, database, limits, user.id, &meter).await;
+        let guard = Arc::new(schema::guard(limits, Introspection::On)?);
+        let errors = execute(self.request, database, &guard, user.id, &meter).await;
         let sent = meter.executed().into_iter().filter_map(|executed| executed.sent);
         Ok(Asked { user: user.email, statements: sent.map(|sent| (None, *sent)).collect(), errors })
     }
@@ -60,18 +63,18 @@ impl Document {
 async fn execute(
     request: Request,
     database: &Database,
-    limits: &Limits,
+    guard: &Arc<Guard>,
     viewer: Uuid,
     meter: &Meter,
 ) -> Vec<ServerError> {
     let request_id = clock::new_id().to_string();
-    let Checked { request, operation, .. } = match execution::check(request, limits) {
+    let Checked { request, operation, .. } = match execution::check(request, guard) {
         Ok(checked) => checked,
-        Err(refused) => return vec![refused.into_error(&request_id)],
+        Err(error) => return vec![Refused::from(error).into_error(&request_id)],
     };
     let route = database.route(operation, meter, None).await.without_effect();
-    let schema = schema::build(limits);
-    match execution::run(&schema, request, Some(viewer), route, limits).await {
+    let schema = schema::build(guard);
+    match execution::run(&schema, request, Some(viewer), route, guard.limits()).await {
         Ok(mut answer) => {
             finish(&mut answer, &request_id);
             answer.errors

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use async_graphql::parser::parse_query;
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer};
 use uuid::Uuid;
 
-use super::guard;
-use super::response::Refused;
 use crate::batch::Gate;
 use crate::config::Limits;
 use crate::database::{Operation, Route};
-use crate::error::{Code, Error};
+use crate::error::Error;
+use crate::guard::{Admitted, Cost, Guard};
 use crate::schema::Schema;
 use crate::schema::session::Session;
 
@@ -23,27 +22,23 @@ pub struct Checked {
     pub name: Option<String>,
     /// What kind of operation it is.
     pub operation: Operation,
+    /// What it costs.
+    pub cost: Cost,
 }
 
-/// Checks a request against the limits, and finds its operation.
+/// Passes a request through the guard.
 ///
 /// # Errors
 /// The document is not GraphQL, is too large, or lacks the operation or a variable.
-pub fn check(mut request: Request, limits: &Limits) -> Result<Checked, Refused> {
-    guard::check_text(&request.query, limits)?;
-    let document = parse_query(&request.query).map_err(|error| {
-        Refused::document(Code::GraphqlParseFailed, format!("The document is not GraphQL:\n{error}"))
-    })?;
-    let Some((name, operation)) = guard::operation(&document, request.operation_name.as_deref()) else {
-        let message =
-            "operationName must name one of the document's operations; it can be left out where there is one.";
-        return Err(Refused::document(Code::BadUserInput, message));
+pub fn check(mut request: Request, guard: &Guard) -> Result<Checked, Error> {
+    let admitted = guard.admit(&request.query, request.operation_name.as_deref(), &mut request.variables)?;
+    let Admitted { document, name, kind, cost } = admitted;
+    let operation = match kind {
+        OperationType::Mutation => Operation::Mutation,
+        OperationType::Query | OperationType::Subscription => Operation::Query,
     };
-    guard::check_size(&document, limits)?;
-    guard::complete_variables(&document, operation, &mut request.variables)?;
-    let (name, operation) = (name.map(str::to_owned), guard::kind(operation));
     request.set_parsed_query(document);
-    Ok(Checked { request, name, operation })
+    Ok(Checked { request, name, operation, cost })
 }
 
 /// Executes a request that has been checked, as `viewer` and over `route`.
@@ -61,5 +56,7 @@ pub async fn run(
     let session = Session::new(viewer, route, gate.clone());
     let execution = gate.run(schema.execute(request.data(session)));
     let deadline = Duration::from_millis(u64::from(limits.request_timeout_ms));
-    tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)
+    let mut answer = tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)?;
+    answer.errors.truncate(usize::from(limits.max_errors));
+    Ok(answer)
 }

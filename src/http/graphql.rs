@@ -16,8 +16,10 @@ use super::execution::{self, Checked};
 use super::media_type::MediaType;
 use super::response::{Refused, finish, refuse, respond};
 use super::{App, REQUEST_ID, request};
+use crate::config::Limits;
 use crate::database::{Meter, Operation, Target};
 use crate::error::{Code, Error};
+use crate::guard::Cost;
 use crate::telemetry::{Answered, milliseconds};
 
 /// The header in which a client proves what it has written.
@@ -37,7 +39,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let (code, response) = match outcome {
         Ok(mut answer) => {
             let code = finish(&mut answer, &request_id);
-            if app.debug_sql && text(&parts.headers, "x-debug").is_some_and(|topics| topics.contains("sql")) {
+            if app.debug_sql && is_asked_for(&parts.headers, "sql") {
                 answer.extensions.insert("sql".to_owned(), statements(&meter));
             }
             (code, respond(&answer, media_type))
@@ -66,7 +68,7 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let headers = &parts.headers;
     let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
     let request = request::read(app, parts, body).await?;
-    let Checked { request, name, operation } = execution::check(request, &app.limits)?;
+    let Checked { request, name, operation, cost } = execution::check(request, &app.guard)?;
     asked.kind = Some(operation);
     if let Some(name) = name {
         asked.operation = name;
@@ -78,7 +80,24 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     }
     let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
     let route = app.database.route(operation, meter, after).await;
-    Ok(execution::run(&app.schema, request, viewer, route, &app.limits).await?)
+    let limits = app.guard.limits();
+    let mut answer = execution::run(&app.schema, request, viewer, route, limits).await?;
+    if is_asked_for(headers, "cost") {
+        answer.extensions.insert("cost".to_owned(), of_cost(cost, limits));
+    }
+    Ok(answer)
+}
+
+/// Whether the header `X-Debug` names a topic.
+fn is_asked_for(headers: &HeaderMap, topic: &str) -> bool {
+    let topics = text(headers, "x-debug").unwrap_or_default();
+    topics.split(',').any(|asked| asked.trim().eq_ignore_ascii_case(topic))
+}
+
+/// What `X-Debug: cost` shows.
+fn of_cost(Cost { complexity, depth }: Cost, limits: &Limits) -> Value {
+    let (max_complexity, max_depth) = (limits.max_complexity, limits.max_depth);
+    value!({ "complexity": complexity, "depth": depth, "maxComplexity": max_complexity, "maxDepth": max_depth })
 }
 
 /// The bearer token; none where there is no Authorization header.

@@ -77,7 +77,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
 /// Receives the body and unpacks it.
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refused> {
     let max_bytes =
-        usize::try_from(app.limits.max_document_bytes).unwrap_or(usize::MAX).saturating_mul(BODY_PER_DOCUMENT);
+        usize::try_from(app.guard.limits().max_document_bytes).unwrap_or(usize::MAX).saturating_mul(BODY_PER_DOCUMENT);
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let coding = codings.next().map_or(b"identity" as &[u8], |coding| coding.as_bytes());
     let is_packed = coding.eq_ignore_ascii_case(b"gzip");

@@ -1,12 +1,14 @@
 //! Writes answers: bodies, status codes and headers, and what an error tells a client and what the log.
 
+use std::borrow::Cow;
+
 use async_graphql::{Response as Answer, ServerError, Value};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::media_type::MediaType;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, shortened};
 
 /// Why a request is not executed at all.
 #[derive(Debug)]
@@ -143,19 +145,13 @@ fn finish_error(error: &mut ServerError, executed: bool, request_id: &str) -> Co
             ours.code()
         }
         None if executed || !error.path.is_empty() => Code::BadUserInput,
-        // The library has no type for these.
-        None if error.message.contains("too complex") => {
-            "The document asks for more fields than maxComplexity: ask for smaller pages."
-                .clone_into(&mut error.message);
-            Code::LimitExceeded
-        }
-        None if error.message.starts_with("The amount of aliases") => {
-            "The document has more aliases than maxAliases.".clone_into(&mut error.message);
-            Code::LimitExceeded
-        }
         None if BAD_INPUT.iter().any(|start| error.message.starts_with(start)) => Code::BadUserInput,
         None => Code::GraphqlValidationFailed,
     };
+    // The library repeats what was sent.
+    if let Cow::Owned(message) = shortened(&error.message) {
+        error.message = message;
+    }
     label(error, code, request_id);
     code
 }

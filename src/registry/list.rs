@@ -1,6 +1,7 @@
 //! Every page and every count of workspaces, members, projects and comments; and every way to cut any list.
 
 use super::{Kind, Registered, Sample, load};
+use crate::config::DEFAULT_PAGE;
 use crate::entities::member::Role;
 use crate::entities::project::Status;
 use crate::loaders::comment::CommentsOfTask;
@@ -8,7 +9,7 @@ use crate::loaders::member::MembersOfWorkspace;
 use crate::loaders::page::{Deleted, Direction, Page, PageKey, Position, Start, Walk};
 use crate::loaders::project::{Filter, OrderField, ProjectsOfWorkspace};
 use crate::loaders::workspace::WorkspacesOfUser;
-use crate::schema::page::{DEFAULT_PAGE, WHOLE};
+use crate::schema::page::WHOLE;
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ascending, Direction::Descending];
 

@@ -6,6 +6,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
 use super::input::{DeleteInput, RestoreInput};
+use super::list_size::list_size;
 use super::page::{Listed, OrderDirection, WHOLE};
 use super::payload::{Outcome, UserError, write};
 use super::scalar::{self, ConsistencyToken, DateTime};
@@ -143,6 +144,7 @@ pub struct CommentPayload {
     /// The comment as it is now; null where nothing was written, but on CONFLICT.
     comment: Option<Comment>,
     /// Why nothing was written; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

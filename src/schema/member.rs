@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::input::DeleteInput;
+use super::list_size::list_size;
 use super::page::{Listed, distinct};
 use super::payload::{Outcome, UserError, write};
 use super::scalar::{self, ConsistencyToken, DateTime};
@@ -136,6 +137,7 @@ pub struct MemberPayload {
     /// The member as it is now; null where nothing was written, but on CONFLICT.
     member: Option<Member>,
     /// Why nothing was written; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

@@ -55,7 +55,6 @@ impl NodeQuery {
     }
 
     /// Things by their ids: in the order of the ids, null where there is none or it is not yours to see.
-    #[graphql(complexity = "1 + ids.len() * child_complexity")]
     async fn nodes(
         &self,
         context: &Context<'_>,

@@ -11,15 +11,11 @@ use uuid::Uuid;
 
 use super::scalar::Cursor;
 use super::session::Session;
+use crate::config::{DEFAULT_PAGE, MAX_PAGE};
 use crate::entities::member::Role;
 use crate::error::Error;
 use crate::loaders::member::ViewerRole;
 use crate::loaders::page::{self, Page, PageKey, Position, Rows, SortValue, Start, Walk};
-
-/// Rows in a page that says nothing about its size.
-pub const DEFAULT_PAGE: u16 = 25;
-/// Rows in a page at most.
-pub const MAX_PAGE: u16 = 100;
 
 /// Which part of a connection: the arguments that every connection has.
 #[derive(Clone, Debug, Default)]
@@ -61,13 +57,6 @@ impl PageArguments {
         };
         Ok(Page { limit, start, walk })
     }
-}
-
-/// What a page costs in complexity: its rows times what is selected of each.
-#[must_use]
-pub fn page_cost(first: Option<i32>, last: Option<i32>, child_complexity: usize) -> usize {
-    let rows = first.or(last).unwrap_or_else(|| i32::from(DEFAULT_PAGE)).clamp(1, i32::from(MAX_PAGE));
-    1 + usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(child_complexity)
 }
 
 /// A GraphQL type whose values are listed in connections.

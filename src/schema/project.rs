@@ -8,9 +8,8 @@ use sea_orm::Iterable;
 use uuid::Uuid;
 
 use super::input::{DeleteInput, RestoreInput, kept};
-use super::page::{
-    Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
-};
+use super::list_size::list_size;
+use super::page::{Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle};
 use super::payload::{Outcome, UserError, write, write_unless};
 use super::report::Report;
 use super::scalar::{self, ConsistencyToken, Cursor, DateTime};
@@ -91,7 +90,6 @@ impl Project {
     }
 
     /// The tasks, newest first unless ordered otherwise.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn tasks(
         &self,
         context: &Context<'_>,
@@ -114,7 +112,7 @@ impl Project {
     }
 
     /// A board in one call: a column for each status, each with its own page of tasks, newest first.
-    #[graphql(complexity = "4 * page_cost(first, None, child_complexity)")]
+    #[graphql(directive = list_size::apply(4))]
     async fn board(
         &self,
         context: &Context<'_>,
@@ -273,6 +271,7 @@ pub struct ProjectPayload {
     /// The project as it is now; null where nothing was written, but on CONFLICT.
     project: Option<Project>,
     /// Why nothing was written; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

@@ -5,6 +5,7 @@ use chrono::{Duration, Months, Utc};
 use futures_util::future::try_join_all;
 use sea_orm::Iterable;
 
+use super::list_size::list_size;
 use super::project::Project;
 use super::scalar::DateTime;
 use super::session::{ReportSource, Session};
@@ -88,6 +89,7 @@ impl Report {
     }
 
     /// One row for each status, also where it has no tasks.
+    #[graphql(directive = list_size::apply(4))]
     async fn by_status(&self, context: &Context<'_>) -> Result<Vec<StatusCount>, Error> {
         let tally = self.load(context, Tally(self.subject)).await?;
         let row = |status| StatusCount {
@@ -98,6 +100,7 @@ impl Report {
     }
 
     /// One row for each priority, also where it has no tasks.
+    #[graphql(directive = list_size::apply(4))]
     async fn by_priority(&self, context: &Context<'_>) -> Result<Vec<PriorityCount>, Error> {
         let tally = self.load(context, Tally(self.subject)).await?;
         let row = |priority| PriorityCount {
@@ -173,6 +176,7 @@ impl Report {
 
     /// How late the overdue tasks are, in days; a day that has begun counts. In the buckets 1-3, 4-7, 8-14, 15-30, 31
     /// and more.
+    #[graphql(directive = list_size::apply(5))]
     async fn overdue(&self, context: &Context<'_>) -> Result<Vec<OverdueBucket>, Error> {
         let counts = self.load(context, Overdue(self.subject)).await?;
         let bucket = |((min_days, max_days), count)| OverdueBucket { min_days, max_days, count: int(count) };
@@ -181,6 +185,7 @@ impl Report {
 
     /// Tasks made and completed in each interval, in order, also where there were none. Whole intervals: the first one
     /// holds `from`, the last one what comes just before `to`.
+    #[graphql(directive = list_size::apply(12))]
     async fn throughput(
         &self,
         context: &Context<'_>,

@@ -19,6 +19,7 @@ pub struct Session {
     loaded: Mutex<Loaded>,
     /// Whether a write had an idempotency key: what it answers may have been kept since yesterday.
     has_kept: AtomicBool,
+    has_estimated: AtomicBool,
 }
 
 /// Where a report comes from.
@@ -55,7 +56,7 @@ impl Session {
     pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
         // Nobody can load anything: `viewer` is asked for first.
         let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
-        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false) }
+        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false), has_estimated: AtomicBool::new(false) }
     }
 
     /// The session of the request that a resolver belongs to.
@@ -87,6 +88,19 @@ impl Session {
             ReportSource::Usual => &self.route.reports,
             ReportSource::Newest => &self.route.newest_reports,
         }
+    }
+
+    /// Allows one estimate for each request: it costs as much as a request that is refused.
+    ///
+    /// # Errors
+    /// There is no caller, or it is not the first.
+    pub fn allow_estimate(&self) -> Result<(), Error> {
+        self.viewer()?;
+        if self.has_estimated.swap(true, Ordering::Relaxed) {
+            let message = "estimateCost is answered once for each request. Send the others in requests of their own.";
+            return Err(Error::LimitExceeded(message.to_owned()));
+        }
+        Ok(())
     }
 
     /// Loads rows.

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Lookahead, Object};
 
 use super::comment::{self, Comment, CommentOrder};
-use super::page::{
-    Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle, page_cost,
-};
+use super::page::{Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle};
 use super::project::{self, Project};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
@@ -137,7 +135,6 @@ impl Task {
     }
 
     /// What was said about the task, oldest first unless ordered otherwise.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn comments(
         &self,
         context: &Context<'_>,

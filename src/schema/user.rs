@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
 
-use super::page::{Connection, PageArguments, page_cost};
+use super::page::{Connection, PageArguments};
 use super::scalar::{self, Cursor, DateTime};
 use super::session::Session;
 use super::task::{self, Task, TaskFilter, TaskOrder};
@@ -46,7 +46,6 @@ impl User {
 
     /// The open tasks that the user is assigned to, in the workspaces that you are a member of: by due date unless
     /// ordered otherwise.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn assigned_tasks(
         &self,
         context: &Context<'_>,

@@ -6,8 +6,9 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 use uuid::Uuid;
 
 use super::input::{DeleteInput, RestoreInput, kept};
+use super::list_size::list_size;
 use super::member::{Member, MemberFilter, Role};
-use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed, page_cost};
+use super::page::{Connection, Deleted, Listed, PageArguments, WHOLE, allowed};
 use super::payload::{Outcome, UserError, write, write_unless};
 use super::project::{self, Project, ProjectFilter, ProjectOrder};
 use super::report::Report;
@@ -76,7 +77,6 @@ impl Workspace {
     }
 
     /// The members, in the order in which they were registered as users.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn members(
         &self,
         context: &Context<'_>,
@@ -93,7 +93,6 @@ impl Workspace {
     }
 
     /// The projects, oldest first unless ordered otherwise.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn projects(
         &self,
         context: &Context<'_>,
@@ -111,7 +110,6 @@ impl Workspace {
     }
 
     /// Every task of the workspace, newest first unless ordered otherwise.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn tasks(
         &self,
         context: &Context<'_>,
@@ -199,7 +197,6 @@ impl WorkspaceQuery {
     }
 
     /// The workspaces that you are a member of, oldest first.
-    #[graphql(complexity = "page_cost(first, last, child_complexity)")]
     async fn workspaces(
         &self,
         context: &Context<'_>,
@@ -250,6 +247,7 @@ pub struct WorkspacePayload {
     /// The workspace as it is now; null where nothing was written, but on CONFLICT.
     workspace: Option<Workspace>,
     /// Why nothing was written; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
+use trellis::guard::Introspection;
 use trellis::http::{self, App};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
@@ -158,12 +159,14 @@ impl World {
             None => KeySource::Secret(SECRET.to_owned()),
         };
         let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone()).unwrap();
+        let introspection = if settings.introspection.unwrap_or(true) { Introspection::On } else { Introspection::Off };
+        let guard = Arc::new(schema::guard(&settings.limits, introspection).unwrap());
         let mut app = App {
-            schema: schema::build(&settings.limits),
+            schema: schema::build(&guard),
             database,
             metrics,
             verifier,
-            limits: settings.limits,
+            guard,
             http: settings.http,
             debug_sql: settings.debug_sql.unwrap_or(true),
             page_token: None,

@@ -232,7 +232,7 @@ async fn without_a_token_every_root_field_but_server_is_refused() {
             visited.push(field);
         }
     }
-    assert_eq!(visited.len(), 9 + 20, "{visited:?}");
+    assert_eq!(visited.len(), 10 + 20, "{visited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use crate::commands::Change;
 use crate::entities::task::Row;
 use crate::error::{self, Error};
 use crate::schema::input::{DeleteInput, RestoreInput, clearable, kept};
+use crate::schema::list_size::list_size;
 use crate::schema::payload::{Outcome, UserError, write, write_unless};
 use crate::schema::scalar::{self, ConsistencyToken, DateTime};
 use crate::schema::session::Session;
@@ -89,6 +90,7 @@ pub struct TaskPayload {
     /// The task as it is now; null where nothing was written, but on CONFLICT.
     task: Option<Task>,
     /// Why nothing was written; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,
@@ -105,8 +107,10 @@ impl TaskPayload {
 #[derive(SimpleObject)]
 pub struct TasksPayload {
     /// The tasks as they are now, in the order of the ids; empty where nothing was written.
+    #[graphql(directive = list_size::apply(100))]
     tasks: Vec<Task>,
     /// Why nothing was written, each with the place of the id in `ids`; empty where it was.
+    #[graphql(directive = list_size::apply(10))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

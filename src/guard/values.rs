@@ -1,0 +1,154 @@
+//! The values of a request, in its document and in its variables: how many, how long, how deep, of which shape.
+
+use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, Type, VariableDefinition};
+use async_graphql::{Number, Positioned, Variables};
+use async_graphql_value::{ConstValue, Value};
+
+use super::types::Types;
+use super::{Guard, count, within};
+use crate::config::Limits;
+use crate::error::{Error, shortened};
+
+const FLATTER: &str = "Send flatter values.";
+const SHORTER: &str = "Send the rest in another request.";
+
+/// Checks what was sent as variables, before anything else looks at it.
+pub(super) fn check_variables(variables: &Variables, limits: &Limits) -> Result<(), Error> {
+    let mut extent = Extent::default();
+    for value in variables.values() {
+        extent.add(value, 0);
+    }
+    let Extent { values, nesting, longest } = extent;
+    let tell = || format!("a variable's value nests {nesting} deep");
+    within("maxValueNesting", nesting, limits.max_value_nesting, FLATTER, tell)?;
+    let tell = || format!("a variable holds a list of {longest} items");
+    within("maxListItems", longest, limits.max_list_items, SHORTER, tell)?;
+    within("maxTokens", values, limits.max_tokens, SHORTER, || format!("the variables hold {values} values"))
+}
+
+/// How much the variables are.
+#[derive(Default)]
+struct Extent {
+    values: u64,
+    nesting: u64,
+    /// Of lists, and of objects: an input has no more fields than its type.
+    longest: u64,
+}
+
+impl Extent {
+    /// The reader of JSON refuses what nests more than 128 deep, so this does not either.
+    fn add(&mut self, value: &ConstValue, level: u64) {
+        self.values += 1;
+        match value {
+            ConstValue::List(items) => {
+                self.open(items.len(), level);
+                for item in items {
+                    self.add(item, level + 1);
+                }
+            }
+            ConstValue::Object(fields) => {
+                self.open(fields.len(), level);
+                for field in fields.values() {
+                    self.add(field, level + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, length: usize, level: u64) {
+        self.nesting = self.nesting.max(level + 1);
+        self.longest = self.longest.max(count(length));
+    }
+}
+
+/// Gives the executed operation the variables that it declares and no others, with the defaults of those that were not
+/// sent, and checks them: the library leaves it to the resolvers whether one is missing or is no input object.
+pub(super) fn complete_variables(
+    variables: &mut Variables,
+    executed: &OperationDefinition,
+    types: &Types,
+) -> Result<(), Error> {
+    let declared = |name: &str| executed.variable_definitions.iter().any(|variable| variable.node.name.node == *name);
+    variables.retain(|name, _| declared(name.as_str()));
+    add_defaults(variables, executed);
+    for Positioned { node: variable, .. } in &executed.variable_definitions {
+        let name = &variable.name.node;
+        let value = variables.get(name);
+        if is_required(variable) && value.is_none_or(|value| *value == ConstValue::Null) {
+            return Err(Error::BadUserInput(format!("The variable ${name} is required.")));
+        }
+        if let Some(value) = value {
+            check_shape(&value.clone().into_value(), &variable.var_type.node, types, &format!("${name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the variables that were not sent their defaults. The library's @skip and @include look at what was sent only.
+pub(super) fn add_defaults(variables: &mut Variables, executed: &OperationDefinition) {
+    for Positioned { node: variable, .. } in &executed.variable_definitions {
+        if let Some(default) = &variable.default_value {
+            variables.entry(variable.name.node.clone()).or_insert_with(|| default.node.clone());
+        }
+    }
+}
+
+fn is_required(variable: &VariableDefinition) -> bool {
+    !variable.var_type.node.nullable && variable.default_value.is_none()
+}
+
+/// Checks how many variables each operation of a document declares.
+pub(super) fn check_declarations(document: &ExecutableDocument, limits: &Limits) -> Result<(), Error> {
+    let declared = document.operations.iter().map(|(_, operation)| operation.node.variable_definitions.len());
+    let most = declared.max().map_or(0, count);
+    let mend = "Send several values as one input.";
+    within("maxVariables", most, limits.max_variables, mend, || format!("the operation declares {most} variables"))
+}
+
+/// Checks a value of the document: the length of its lists and, where its type is known, its shape.
+pub(super) fn check_literal(value: &Value, ty: Option<&Type>, guard: &Guard, name: &str) -> Result<(), Error> {
+    let longest = count(longest_list(value));
+    let tell = || format!("the argument {name} holds a list of {longest} items");
+    within("maxListItems", longest, guard.limits.max_list_items, SHORTER, tell)?;
+    ty.map_or(Ok(()), |ty| check_shape(value, ty, &guard.types, name))
+}
+
+fn longest_list(value: &Value) -> usize {
+    match value {
+        Value::List(items) => items.iter().map(longest_list).fold(items.len(), usize::max),
+        Value::Object(fields) => fields.values().map(longest_list).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+/// Checks what the library leaves to the resolvers: that an input is an object with fields of its type, and that an
+/// integer has 32 bits. Everything else about values is the library's to check.
+fn check_shape(value: &Value, ty: &Type, types: &Types, path: &str) -> Result<(), Error> {
+    let name = match (&ty.base, value) {
+        (_, Value::Null | Value::Variable(_)) => return Ok(()),
+        (BaseType::List(of), Value::List(items)) => {
+            return items.iter().try_for_each(|item| check_shape(item, of, types, path));
+        }
+        (BaseType::List(of), single) => return check_shape(single, of, types, path),
+        (BaseType::Named(name), _) => name,
+    };
+    match (types.input(name), value) {
+        (None, Value::Number(number)) if *name == *"Int" && !is_int(number) => {
+            Err(Error::BadUserInput(format!("{path} is no Int: integers have 32 bits.")))
+        }
+        (None, _) => Ok(()),
+        (Some(fields), Value::Object(given)) => given.iter().try_for_each(|(field, value)| {
+            let Some(ty) = fields.get(field) else {
+                let message = format!("{path} has a field that {name} does not have: {field}.");
+                return Err(Error::BadUserInput(shortened(&message).into_owned()));
+            };
+            check_shape(value, ty, types, &format!("{path}.{field}"))
+        }),
+        (Some(_), _) => Err(Error::BadUserInput(format!("{path} is no {name}: send an object, as in {{ … }}."))),
+    }
+}
+
+fn is_int(number: &Number) -> bool {
+    number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
+}

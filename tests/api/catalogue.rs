@@ -26,6 +26,18 @@ pub struct IdPlace {
     pub path: Vec<String>,
 }
 
+/// A place that takes a value.
+#[derive(Clone, Debug)]
+pub struct InputPlace {
+    /// The type that has the field.
+    pub parent: String,
+    pub field: String,
+    /// The argument, and the names below it.
+    pub path: Vec<String>,
+    /// The name of the place's type.
+    pub kind: String,
+}
+
 impl Catalogue {
     /// Asks a server.
     pub async fn of(world: &World) -> Self {
@@ -119,7 +131,55 @@ impl Catalogue {
     /// `placed`. Texts are made up; the address is that of a user named stranger.
     pub fn variables(&self, place: &IdPlace, ids: &BTreeMap<&str, Uuid>, placed: Uuid) -> Value {
         let arguments = self.field(place.root, &place.field)["args"].as_array().unwrap();
-        Value::Object(self.values(arguments, ids, &place.path, placed))
+        Value::Object(self.values(arguments, ids, &place.path, &json!(placed)))
+    }
+
+    /// Every place of every field, in an argument or below it, that takes a value.
+    pub fn input_places(&self) -> Vec<InputPlace> {
+        let mut found = Vec::new();
+        for parent in self.types().filter(|name| self.0[*name]["kind"] == "OBJECT") {
+            for field in self.fields(parent) {
+                let start = InputPlace {
+                    parent: parent.to_owned(),
+                    field: text(field, "name"),
+                    path: Vec::new(),
+                    kind: String::new(),
+                };
+                self.add_input_places(&start, field["args"].as_array().unwrap(), &mut found);
+            }
+        }
+        found
+    }
+
+    fn add_input_places(&self, above: &InputPlace, inputs: &[Value], found: &mut Vec<InputPlace>) {
+        for input in inputs {
+            let (kind, name) = named(&input["type"]);
+            let mut place = InputPlace { kind: name.to_owned(), ..above.clone() };
+            place.path.push(text(input, "name"));
+            match kind {
+                "INPUT_OBJECT" => self.add_input_places(&place, self.fields(name), found),
+                _ => found.push(place),
+            }
+        }
+    }
+
+    /// A request that puts a value in a place; `within` writes a selection on the place's type as a document.
+    pub fn request_with(
+        &self,
+        place: &InputPlace,
+        ids: &BTreeMap<&str, Uuid>,
+        placed: &Value,
+        within: impl Fn(&str, &str) -> String,
+    ) -> Value {
+        let field = self.field(&place.parent, &place.field);
+        let inputs = field["args"].as_array().unwrap();
+        let given = self.values(inputs, ids, &place.path, placed);
+        let of = |name: &String| inputs.iter().find(|input| input["name"] == **name).unwrap();
+        let declared: Vec<_> = given.keys().map(|name| format!("${name}: {}", signature(&of(name)["type"]))).collect();
+        let passed: Vec<_> = given.keys().map(|name| format!("{name}: ${name}")).collect();
+        let selection = if self.selection(&field["type"], 0).is_empty() { "" } else { "{ __typename }" };
+        let selected = format!("{}({}) {selection}", place.field, passed.join(", "));
+        json!({ "query": within(&format!("({})", declared.join(", ")), &selected), "variables": given })
     }
 
     fn values(
@@ -127,7 +187,7 @@ impl Catalogue {
         inputs: &[Value],
         ids: &BTreeMap<&str, Uuid>,
         path: &[String],
-        placed: Uuid,
+        placed: &Value,
     ) -> Map<String, Value> {
         let mut values = Map::new();
         for input in inputs {
@@ -140,11 +200,13 @@ impl Catalogue {
             let (kind, type_name) = named(&input["type"]);
             let value = match (kind, type_name) {
                 ("INPUT_OBJECT", _) => Value::Object(self.values(self.fields(type_name), ids, below, placed)),
-                ("ENUM", _) => self.0[type_name]["enumValues"][0]["name"].clone(),
-                (_, "ID") => json!(ids.get(name.as_str()).copied().filter(|_| !here).unwrap_or(placed)),
+                ("ENUM", _) if !here => self.0[type_name]["enumValues"][0]["name"].clone(),
+                _ if here => placed.clone(),
+                (_, "ID") => ids.get(name.as_str()).map_or_else(|| placed.clone(), |id| json!(id)),
                 (_, "String") if name == "email" => json!("stranger@example.com"),
                 (_, "String") => json!("some-text"),
                 (_, "Int") => json!(1),
+                (_, "JSON") => json!({}),
                 (_, "Boolean") => json!(true),
                 (_, "DateTime") => json!("2026-01-31T09:30:00Z"),
                 other => panic!("a value for {other:?}"),

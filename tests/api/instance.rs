@@ -296,8 +296,12 @@ impl Instance {
         .await
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits for its end.

@@ -9,6 +9,7 @@ mod harness;
 mod instance;
 mod listing;
 mod mutations;
+mod probe;
 mod requests;
 
 mod budgets;
@@ -39,6 +40,8 @@ mod errors;
 mod http;
 mod identity;
 mod key_file;
+mod limits;
+mod sweeps;
 
 mod conformance;
 mod schema_file;

@@ -379,7 +379,7 @@ impl Extension for Defect {
 async fn a_panic_is_an_internal_error_that_names_its_request() {
     let world = World::changed(&[], |app| {
         let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription);
-        app.schema = schema.data(app.limits.clone()).extension(Defect).finish();
+        app.schema = schema.data(Arc::clone(&app.guard)).extension(Defect).finish();
     })
     .await;
     for accept in ["application/graphql-response+json", "application/json"] {

@@ -46,6 +46,18 @@ impl Deployment {
         self.cluster.is_some()
     }
 
+    /// Stops the private primary, does something with its directory, and starts it again; blocks meanwhile. Where the
+    /// database is not private, or another process uses it too, nothing is done: `false`.
+    ///
+    /// # Errors
+    /// The work failed, or the primary did not stop or start.
+    pub fn with_primary_at_rest(&mut self, work: impl FnOnce(&Path) -> std::io::Result<()>) -> anyhow::Result<bool> {
+        match &mut self.cluster {
+            Some(cluster) => Ok(cluster.with_primary_at_rest(work)?),
+            None => Ok(false),
+        }
+    }
+
     /// Lets go of the database. A private one that nobody else uses stops, the replica first.
     ///
     /// # Errors

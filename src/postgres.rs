@@ -17,6 +17,7 @@ mod replica;
 mod server;
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -117,6 +118,30 @@ impl Cluster {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.location.directory
+    }
+
+    /// Stops the primary, does `work` with its directory, and starts it again; the replica follows by itself. Where
+    /// another process uses the cluster, nothing is done: `false`.
+    ///
+    /// # Errors
+    ///
+    /// Where the work failed, or the primary did not stop or start.
+    pub fn with_primary_at_rest(&mut self, work: impl FnOnce(&Path) -> io::Result<()>) -> Result<bool, Error> {
+        let _transition = self.begin_transition()?;
+        // The own share would be in the way of the lock that shows that there is no other. Nobody takes or gives up a
+        // share during the transition.
+        self.share = None;
+        let users = self.location.users_lock()?;
+        let done = match users.try_lock() {
+            Ok(()) => self.primary.at_rest(work).map(|()| true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(Error::file("cannot lock a file in", self.directory())(error)),
+        };
+        drop(users);
+        let share = self.location.users_lock()?;
+        share.lock_shared().map_err(Error::file("cannot lock a file in", self.directory()))?;
+        self.share = Some(share);
+        done
     }
 
     /// Lets go of the cluster; the last one to let go stops the replica, then the primary.

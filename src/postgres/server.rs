@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,6 +139,14 @@ impl Server {
             .map_err(|error| self.error("did not stop", &error.to_string()))
     }
 
+    /// Stops the server, does `work` with its directory, and starts it again, also where the work failed.
+    pub fn at_rest(&self, work: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
+        self.stop()?;
+        let done = work(&self.directory).map_err(Error::file("cannot use the files in", &self.directory));
+        self.start(&[])?;
+        done
+    }
+
     /// Runs `sql` on the maintenance database; columns come back separated by `|`.
     pub fn query(&self, sql: &str) -> Result<String, Error> {
         let command = PsqlBuilder::new()
@@ -236,7 +244,7 @@ impl Server {
 
 fn remove_if_there(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("cannot remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("cannot remove", path)(error)),
         _ => Ok(()),
     }
 }

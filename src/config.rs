@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Uri};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::migrate::lint;
-use crate::{explain, seed};
+use crate::{bench, explain, seed};
 
 /// The prefix of Trellis's own environment variables: an unknown one stops the start, since it is a typing mistake.
 const PREFIX: &str = "TRELLIS_";
@@ -72,6 +72,12 @@ pub enum Command {
     },
     /// Examines the database servers: what is wrong, what it means, what to do. Reads only.
     Doctor(crate::doctor::Options),
+    /// Measures what the design claims, on generated data in a scratch database.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        command: bench::Command,
+    },
     /// Runs only the private PostgreSQL of the data directory, for psql and other tools, until Ctrl-C.
     Cluster {
         /// Not durable; ends when standard input closes, and deletes the data directory then. For tests.

@@ -27,6 +27,7 @@ pub mod schema;
 pub mod registry;
 
 // Around the requests: settings, start, stop, the database's own life.
+pub mod bench;
 pub mod config;
 pub mod deployment;
 pub mod doctor;

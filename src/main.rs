@@ -9,7 +9,7 @@ use trellis::deployment::{self, Deployment};
 use trellis::identity::Signer;
 use trellis::postgres::Durability;
 use trellis::signals::Signals;
-use trellis::{doctor, explain, migrate, schema, seed, serve, telemetry, token};
+use trellis::{bench, doctor, explain, migrate, schema, seed, serve, telemetry, token};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -58,6 +58,12 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
             })
             .await
         }
+        Command::Bench { command } => {
+            with_database(&settings, async |deployment, signals| {
+                Box::pin(bench::run(deployment, &command, signals, say)).await
+            })
+            .await
+        }
         Command::Token { email, hours } => {
             with_database(&settings, async |deployment, signals| {
                 let signer = Signer::new(&deployment::secret(&settings, deployment)?);
@@ -77,13 +83,13 @@ fn say(line: impl AsRef<str>) {
 /// Does something with the database, which is started for as long as it takes where it is private.
 async fn with_database(
     settings: &Settings,
-    work: impl AsyncFnOnce(&Deployment, &mut Signals) -> anyhow::Result<()>,
+    work: impl AsyncFnOnce(&mut Deployment, &mut Signals) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     // Before a cluster is started: a signal that comes during the start is remembered, and stops it in order.
     let mut signals = Signals::listen()?;
-    let deployment = Deployment::open(settings).await?;
+    let mut deployment = Deployment::open(settings).await?;
     // Boxed: this process would otherwise set aside for each command what the largest of them needs.
-    let done = Box::pin(work(&deployment, &mut signals)).await;
+    let done = Box::pin(work(&mut deployment, &mut signals)).await;
     let closed = deployment.close().await;
     done.and(closed)
 }

@@ -55,6 +55,7 @@ mod pools;
 mod replication;
 mod seed;
 
+mod bench;
 mod command_line;
 mod doctor;
 mod explain;

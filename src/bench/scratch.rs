@@ -1,0 +1,83 @@
+//! A database of a run's own. It is dropped at the end of the run, or by the next one where the run was killed.
+
+use anyhow::Context;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+use crate::database::administration;
+
+/// The name: when it was made, in seconds of Unix time, and by which process.
+const NAME: &str = "SELECT format('trellis_bench_%s_%s', extract(epoch FROM now())::bigint, $1::text)";
+
+/// Databases of earlier runs. One that is at work has a session, and one that begins gets it within a minute.
+const LEFT_OVER: &str = "
+SELECT datname::text FROM pg_database AS d
+WHERE CASE WHEN datname ~ '^trellis_bench_[0-9]{1,12}_[0-9]+$'
+    THEN split_part(datname::text, '_', 3)::bigint < extract(epoch FROM now()) - 60 ELSE false END
+  AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid AND a.backend_type = 'client backend')";
+
+/// A database on the same server as another one.
+pub struct Scratch {
+    /// Where it is.
+    pub address: String,
+    name: String,
+    /// Where the other one is.
+    beside: String,
+}
+
+impl Scratch {
+    /// Makes it, empty.
+    ///
+    /// # Errors
+    /// The server does not answer, or the role may not make databases.
+    pub async fn new(beside: &str) -> anyhow::Result<Self> {
+        let connection = administration::connect(beside).await.context("the database cannot be reached")?;
+        drop_left_over(&connection).await?;
+        let find = Statement::from_sql_and_values(DbBackend::Postgres, NAME, [std::process::id().to_string().into()]);
+        let row = connection.query_one_raw(find).await?.context("the server gives no name")?;
+        let name: String = row.try_get_by_index(0)?;
+        let made = connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await;
+        made.context("no scratch database can be made; the role needs it: ALTER ROLE … CREATEDB")?;
+        connection.close().await?;
+        Ok(Self { address: with_database(beside, &name), name, beside: beside.to_owned() })
+    }
+
+    /// Drops it, whoever still uses it.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn remove(self) -> anyhow::Result<()> {
+        let dropped = async {
+            let connection = administration::connect(&self.beside).await?;
+            connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?;
+            connection.close().await
+        };
+        dropped
+            .await
+            .with_context(|| format!("the scratch database {} is still there; the next run drops it", self.name))
+    }
+}
+
+async fn drop_left_over(connection: &DatabaseConnection) -> anyhow::Result<()> {
+    for row in connection.query_all_raw(Statement::from_string(DbBackend::Postgres, LEFT_OVER)).await? {
+        let name: String = row.try_get_by_index(0)?;
+        // Another role's may stay.
+        match connection.execute_unprepared(&format!("DROP DATABASE \"{name}\"")).await {
+            Ok(_) => tracing::info!(database = name, "dropped what a killed run had left"),
+            Err(error) => tracing::warn!(database = name, %error, "what a killed run has left cannot be dropped"),
+        }
+    }
+    Ok(())
+}
+
+/// The same address with another database.
+fn with_database(address: &str, name: &str) -> String {
+    let (place, parameters) = match address.split_once('?') {
+        Some((place, parameters)) => (place, format!("?{parameters}")),
+        None => (address, String::new()),
+    };
+    let server = match place.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.split('/').next().unwrap_or_default()),
+        None => place.to_owned(),
+    };
+    format!("{server}/{name}{parameters}")
+}

@@ -132,10 +132,9 @@ impl Key for CommentCount {
     }
 
     fn statement(deleted: &Deleted, keys: &[Self], _: Uuid) -> NamedStatement {
-        let sql = format!(
-            "SELECT t.task_id, count(*) FROM comments t WHERE t.task_id = ANY($1) AND {} GROUP BY t.task_id",
-            deleted.condition()
-        );
+        let comments =
+            deleted.rows(|deleted| format!("SELECT t.task_id FROM comments t WHERE t.task_id = ANY($1) AND {deleted}"));
+        let sql = format!("SELECT t.task_id, count(*) FROM ({comments}) t GROUP BY t.task_id");
         let tasks: Vec<Uuid> = keys.iter().map(|key| key.task_id).collect();
         NamedStatement::new("comment_count_of_task", sql, [tasks.into()])
     }

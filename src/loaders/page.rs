@@ -113,13 +113,11 @@ impl Deleted {
         }
     }
 
-    /// One condition for all, where nothing is ordered.
-    pub(super) fn condition(self) -> &'static str {
-        match self {
-            Self::Exclude => "t.deleted_at IS NULL",
-            Self::Include => "true",
-            Self::Only => "t.deleted_at IS NOT NULL",
-        }
+    /// All rows that are shown, in no order: `select` makes those for a condition. One SELECT without a condition would
+    /// find no index: 66,421 buffers instead of 8 for the comments of a task.
+    pub(super) fn rows(self, select: impl Fn(&str) -> String) -> String {
+        let selects: Vec<String> = self.conditions().iter().map(|condition| select(condition)).collect();
+        selects.join(" UNION ALL ")
     }
 
     /// The page over all rows that are shown: `page` makes the one for a condition.

@@ -173,12 +173,11 @@ impl Key for ProjectCount {
     fn statement(filter: &Filter, keys: &[Self], viewer: Uuid) -> NamedStatement {
         let workspaces: Vec<Uuid> = keys.iter().map(|key| key.workspace_id).collect();
         let mut bound = Bound::new(viewer, vec![workspaces.into()]);
-        let sql = format!(
-            "SELECT t.workspace_id, count(*) FROM projects t WHERE t.workspace_id = ANY($1) AND {}{} \
-             GROUP BY t.workspace_id",
-            filter.deleted.condition(),
-            filter.conditions(&mut bound)
-        );
+        let conditions = filter.conditions(&mut bound);
+        let projects = filter.deleted.rows(|deleted| {
+            format!("SELECT t.workspace_id FROM projects t WHERE t.workspace_id = ANY($1) AND {deleted}{conditions}")
+        });
+        let sql = format!("SELECT t.workspace_id, count(*) FROM ({projects}) t GROUP BY t.workspace_id");
         NamedStatement::new("project_count_of_workspace", sql, bound.into_values())
     }
 

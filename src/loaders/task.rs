@@ -392,38 +392,39 @@ impl Key for TaskCount {
         let mut bound = Bound::new(viewer, vec![parents.into()]);
         let status = filter.bind_statuses(&mut bound);
         let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
-        let shown = format!("{}{status}{}", filter.deleted.condition(), filter.conditions(&mut bound));
-        let (name, sql) = match level {
+        let conditions = format!("{status}{}", filter.conditions(&mut bound));
+        let (name, tasks, part) = match level {
             Level::Project => (
                 "task_count_of_project",
-                format!(
-                    "SELECT t.project_id, count(*), '' FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
-                     GROUP BY t.project_id"
-                ),
+                "SELECT t.project_id AS parent FROM tasks t WHERE t.project_id = ANY($1)".to_owned(),
+                None,
             ),
             Level::Column => (
                 "task_count_of_column",
-                format!(
-                    "SELECT t.project_id, count(*), t.status FROM tasks t WHERE t.project_id = ANY($1) AND {shown} \
-                     GROUP BY t.project_id, t.status"
-                ),
+                "SELECT t.project_id AS parent, t.status FROM tasks t WHERE t.project_id = ANY($1)".to_owned(),
+                Some("t.status"),
             ),
             Level::Workspace => (
                 "task_count_of_workspace",
-                format!(
-                    "SELECT p.workspace_id, count(*), '' FROM projects p JOIN tasks t ON t.project_id = p.id AND {shown} \
-                     WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL GROUP BY p.workspace_id"
-                ),
+                "SELECT p.workspace_id AS parent FROM projects p JOIN tasks t ON t.project_id = p.id \
+                 WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL"
+                    .to_owned(),
+                None,
             ),
             Level::Assignee => (
                 "task_count_of_assignee",
                 format!(
-                    "SELECT t.assignee_id, count(*), '' FROM tasks t \
-                     WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {shown} AND {} GROUP BY t.assignee_id",
+                    "SELECT t.assignee_id AS parent FROM tasks t \
+                     WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {}",
                     visible_to(&bound.bind_viewer())
                 ),
+                None,
             ),
         };
+        let tasks = filter.deleted.rows(|deleted| format!("{tasks} AND {deleted}{conditions}"));
+        let grouped = part.map(|part| format!(", {part}")).unwrap_or_default();
+        let part = part.unwrap_or("''");
+        let sql = format!("SELECT t.parent, count(*), {part} FROM ({tasks}) t GROUP BY t.parent{grouped}");
         NamedStatement::new(name, sql, bound.into_values())
     }
 

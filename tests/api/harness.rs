@@ -240,13 +240,13 @@ pub async fn one(connection: &DatabaseConnection, sql: &str) -> QueryResult {
     connection.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await.unwrap().unwrap()
 }
 
-/// Asks again and again until the answer is good, for ten seconds at most.
+/// Asks again and again until the answer is good, for thirty seconds at most: a busy machine is no failure.
 pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(error) if Instant::now() > deadline => panic!("not within ten seconds: {what}: {error:?}"),
+            Err(error) if Instant::now() > deadline => panic!("not within thirty seconds: {what}: {error:?}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(3)).await,
         }
     }

@@ -204,6 +204,7 @@ impl Catalogue {
                 _ if here => placed.clone(),
                 (_, "ID") => ids.get(name.as_str()).map_or_else(|| placed.clone(), |id| json!(id)),
                 (_, "String") if name == "email" => json!("stranger@example.com"),
+                (_, "String") if name == "document" => json!("{ __typename }"),
                 (_, "String") => json!("some-text"),
                 (_, "Int") => json!(1),
                 (_, "JSON") => json!({}),

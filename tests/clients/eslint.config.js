@@ -76,6 +76,8 @@ export default [
               // The server is one, and so are its limits.
               "Server",
               "Limits",
+              // A cost is computed from a document.
+              "Cost",
               // A column is its project's and has its status for a name.
               "BoardColumn",
               // Reports are computed, and so is all that is in them.

@@ -1,0 +1,46 @@
+//! Settings of how HTTP is spoken.
+
+use axum::http::{HeaderValue, Uri};
+use clap::Args;
+
+/// Who may call from a page, and how long a client may take.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// The origins whose pages may call, separated by commas: https://app.example,http://localhost:3000. None, where
+    /// nothing is said. Pages of this server's own origin always may, and so may what is no browser.
+    #[arg(long, env = "TRELLIS_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',', value_parser = origin,
+        global = true)]
+    pub cors_origins: Vec<HeaderValue>,
+
+    /// Milliseconds that a connection may be silent between requests, or take for the head of one; then it is closed.
+    /// A proxy that keeps connections open should let go of them sooner, or it sends into closed ones now and then.
+    #[arg(long, env = "TRELLIS_IDLE_TIMEOUT_MS", default_value_t = 75_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000), global = true)]
+    pub idle_timeout_ms: u64,
+
+    /// Milliseconds in which the body of a request must have arrived.
+    #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
+    pub body_timeout_ms: u64,
+}
+
+/// Reads an origin as browsers send it, such as `https://app.example`: they are compared as text.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let text = text.trim();
+    let is_origin = text.parse::<Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme @ ("http" | "https")), Some(authority)) => {
+            let own_port = if scheme == "http" { 80 } else { 443 };
+            text == format!("{scheme}://{authority}").to_ascii_lowercase()
+                && !authority.as_str().contains(['@', '*'])
+                && authority.port_u16() != Some(own_port)
+        }
+        _ => false,
+    });
+    let origin = HeaderValue::from_str(text).ok().filter(|_| is_origin);
+    origin.ok_or_else(|| {
+        "an origin is a scheme, a host in lower case and a port that is not the scheme's own, as in \
+                          https://app.example or http://localhost:3000"
+            .to_owned()
+    })
+}

@@ -1,0 +1,89 @@
+//! Settings of what one request may ask for.
+
+use clap::Args;
+
+/// Rows in a page that says nothing about its size. The schema's descriptions promise it, so it is no setting.
+pub const DEFAULT_PAGE: u16 = 25;
+/// Rows in a page at most; likewise.
+pub const MAX_PAGE: u16 = 100;
+
+/// What one request may ask for. `server { limits }` shows these to clients.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits of a request")]
+pub struct Limits {
+    /// How many bytes a document may have; the request's body may have four times as many.
+    #[arg(long, env = "TRELLIS_MAX_DOCUMENT_BYTES", default_value_t = 32_768, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1_024..=1_048_576), global = true)]
+    pub max_document_bytes: u32,
+
+    /// How many tokens (names, numbers, strings, brackets, …) a document may have, and how many values its variables.
+    #[arg(long, env = "TRELLIS_MAX_TOKENS", default_value_t = 2_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(10..=1_000_000), global = true)]
+    pub max_tokens: u32,
+
+    /// How deep brackets may nest in a document, its fragments written out. Beyond 64 the reader of documents gives up.
+    #[arg(long, env = "TRELLIS_MAX_NESTING", default_value_t = 64, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(4..=64), global = true)]
+    pub max_nesting: u16,
+
+    /// How deep lists and objects may nest in a value, in a document and in its variables.
+    #[arg(long, env = "TRELLIS_MAX_VALUE_NESTING", default_value_t = 32, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64), global = true)]
+    pub max_value_nesting: u16,
+
+    /// How many items a list in a document or in its variables may have.
+    #[arg(long, env = "TRELLIS_MAX_LIST_ITEMS", default_value_t = 200, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=100_000), global = true)]
+    pub max_list_items: u32,
+
+    /// How many operations a document may hold.
+    #[arg(long, env = "TRELLIS_MAX_OPERATIONS", default_value_t = 10, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
+    pub max_operations: u16,
+
+    /// How many variables an operation may declare.
+    #[arg(long, env = "TRELLIS_MAX_VARIABLES", default_value_t = 50, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=1_000), global = true)]
+    pub max_variables: u16,
+
+    /// How many directives, such as @include, a document may hold.
+    #[arg(long, env = "TRELLIS_MAX_DIRECTIVES", default_value_t = 20, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=1_000), global = true)]
+    pub max_directives: u16,
+
+    /// How many selections (fields, spreads, inline fragments) a document may hold, with its fragments written out. The
+    /// introspection of tools has some 600.
+    #[arg(long, env = "TRELLIS_MAX_SELECTIONS", default_value_t = 2_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
+    pub max_selections: u32,
+
+    /// How many aliases an operation may hold, with its fragments written out.
+    #[arg(long, env = "TRELLIS_MAX_ALIASES", default_value_t = 30, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=10_000), global = true)]
+    pub max_aliases: u16,
+
+    /// How many root fields an operation may select.
+    #[arg(long, env = "TRELLIS_MAX_ROOT_FIELDS", default_value_t = 10, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
+    pub max_root_fields: u16,
+
+    /// How deep the fields of an operation may nest.
+    #[arg(long, env = "TRELLIS_MAX_DEPTH", default_value_t = 12, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64), global = true)]
+    pub max_depth: u16,
+
+    /// How many fields an answer may hold at most: what is selected in a list counts for each row of its page.
+    #[arg(long, env = "TRELLIS_MAX_COMPLEXITY", default_value_t = 5_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
+    pub max_complexity: u32,
+
+    /// How many errors an answer holds at most.
+    #[arg(long, env = "TRELLIS_MAX_ERRORS", default_value_t = 10, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
+    pub max_errors: u16,
+
+    /// Milliseconds after which a request is answered with TIMEOUT.
+    #[arg(long, env = "TRELLIS_REQUEST_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
+        value_parser = clap::value_parser!(u32).range(1..=600_000), global = true)]
+    pub request_timeout_ms: u32,
+}

@@ -17,7 +17,7 @@ use crate::harness::{eventually, new_path};
 /// How long a start or a stop of a private cluster may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The built binary, without the settings of whoever runs the tests.
+/// The built binary, without the settings of whoever runs the tests, but for the PostgreSQL that they run on.
 pub fn trellis() -> Command {
     command(Path::new(env!("CARGO_BIN_EXE_trellis")))
 }
@@ -27,7 +27,8 @@ pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     let settings = trellis::config::variables();
     assert!(settings.len() > 10, "the settings have variables: {settings:?}");
-    for name in settings.iter().map(String::as_str).chain(["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]) {
+    let settings = settings.iter().map(String::as_str).filter(|name| *name != "TRELLIS_POSTGRES_BIN");
+    for name in settings.chain(["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]) {
         command.env_remove(name);
     }
     command

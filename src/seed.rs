@@ -11,8 +11,12 @@ mod words;
 pub use data_set::DataSet;
 pub use filling::{Filled, Table, fill};
 
+use anyhow::Context;
 use chrono::NaiveDate;
 use indicatif::{HumanBytes, HumanCount};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::database::administration;
 
 /// What to fill a database with.
 #[derive(clap::Args, Clone, Debug)]
@@ -84,6 +88,23 @@ pub async fn run(address: &str, options: &Options, mut say: impl FnMut(String)) 
     }
     say(format!("for a token of the owner of all its workspaces: trellis token --email {}", data.email()));
     Ok(())
+}
+
+/// The e-mail address of whom to be when trying what a database was filled with: the demo's user, or else who owns the
+/// most workspaces; none where nobody owns any.
+///
+/// # Errors
+/// The database cannot be reached, or has no schema yet.
+pub async fn owner(address: &str) -> anyhow::Result<Option<String>> {
+    const OWNER: &str = "
+SELECT u.email FROM members m JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL
+WHERE m.role = 'owner' AND m.deleted_at IS NULL
+GROUP BY u.email ORDER BY u.email = $1 DESC, count(*) DESC, u.email LIMIT 1";
+    let connection = administration::connect(address).await.context("the database cannot be reached")?;
+    let find = Statement::from_sql_and_values(DbBackend::Postgres, OWNER, [demo::EMAIL.into()]);
+    let email = connection.query_one_raw(find).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+    connection.close().await?;
+    Ok(email)
 }
 
 fn cores() -> u16 {

@@ -22,7 +22,21 @@ use crate::{migrate, schema, seed, token};
 const DRAIN: Duration = Duration::from_secs(15);
 
 /// How long the token is good that the private mode prints, in hours.
-const DEMO_TOKEN_HOURS: u32 = 24 * 30;
+const GUEST_TOKEN_HOURS: u32 = 24 * 30;
+
+/// As whom a person tries a private server.
+struct Guest {
+    email: String,
+    token: String,
+}
+
+impl Guest {
+    async fn find(primary: &str, signer: &Signer) -> anyhow::Result<Option<Self>> {
+        let Some(email) = seed::owner(primary).await? else { return Ok(None) };
+        let token = token::mint(primary, signer, &email, GUEST_TOKEN_HOURS).await?;
+        Ok(Some(Self { email, token }))
+    }
+}
 
 /// Serves until SIGINT or SIGTERM; then the listener closes first, the pools next, a private cluster last.
 ///
@@ -65,8 +79,8 @@ async fn serve(
     let source = deployment::key_source(settings, &secret);
     let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone())?;
     let signer = Signer::new(&secret);
-    let demo_token = if deployment.is_private() && settings.jwt_key_file.is_none() {
-        token::mint(primary, &signer, seed::demo::EMAIL, DEMO_TOKEN_HOURS).await.ok()
+    let guest = if deployment.is_private() && settings.jwt_key_file.is_none() {
+        Guest::find(primary, &signer).await?
     } else {
         None
     };
@@ -78,8 +92,8 @@ async fn serve(
         );
     }
     let address = listener.local_addr()?;
-    if let Some(token) = &demo_token {
-        greet(address, token)?;
+    if let Some(guest) = &guest {
+        greet(address, guest)?;
     }
     let introspection = settings.introspection.unwrap_or(deployment.is_private());
     let introspection = if introspection { Introspection::On } else { Introspection::Off };
@@ -92,7 +106,7 @@ async fn serve(
         guard,
         http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
-        page_token: demo_token,
+        page_token: guest.map(|guest| guest.token),
     });
     tracing::info!(%address, "serving");
     let purge = tokio::spawn(purge_hourly(Arc::downgrade(&database)));
@@ -144,9 +158,8 @@ async fn until_stopped(listener: TcpListener, app: Arc<App>, mut signals: Signal
 }
 
 /// Tells a person in a terminal where everything is.
-fn greet(address: SocketAddr, token: &str) -> std::io::Result<()> {
+fn greet(address: SocketAddr, Guest { email, token }: &Guest) -> std::io::Result<()> {
     let url = format!("http://{address}");
-    let email = seed::demo::EMAIL;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,

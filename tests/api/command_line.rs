@@ -105,6 +105,20 @@ async fn assert_demo_is_large_and_varied(greeting: &Greeting) {
 }
 
 #[tokio::test]
+async fn the_first_start_after_a_seed_at_size_greets_the_owner_of_the_generated_workspaces() {
+    let data = DataDirectory::new("seeded");
+    let seeded = run(&mut data.command(&["seed", "--tasks", "1000", "--workspaces", "2", "--projects", "6"])).await;
+    assert_eq!(seeded.code, Some(0), "{seeded:?}");
+    let mut server = data.serve();
+    let greeting = server.greeting().await;
+    assert!(seeded.out.contains(&format!("--email {}", greeting.user)), "{} {seeded:?}", greeting.user);
+    let (slugs, tasks) = slugs_and_tasks(&greeting.api, &greeting.token).await;
+    assert_eq!(slugs.len(), 2, "{slugs:?}");
+    assert!(tasks > 500, "{tasks}");
+    assert_eq!(server.interrupted().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn ctrl_c_stops_everything_and_the_next_start_has_the_data_and_takes_the_old_token() {
     let data = DataDirectory::with_demo("again").await;
     let mut server = data.serve();

@@ -13,7 +13,7 @@ use trellis::{bench, doctor, explain, migrate, schema, seed, serve, telemetry, t
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Box::pin(run(Arguments::read())).await {
+    match run(Arguments::read()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "trellis: {error:#}");
@@ -59,10 +59,8 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
             .await
         }
         Command::Bench { command } => {
-            with_database(&settings, async |deployment, signals| {
-                Box::pin(bench::run(deployment, &command, signals, say)).await
-            })
-            .await
+            with_database(&settings, async |deployment, signals| bench::run(deployment, &command, signals, say).await)
+                .await
         }
         Command::Token { email, hours } => {
             with_database(&settings, async |deployment, signals| {

@@ -266,7 +266,7 @@ async fn up_down_up_on_a_full_database_gives_the_same_catalog_and_no_index_takes
     let (database, names) = (Empty::new().await, names());
     database.up().await;
     let complete = database.catalog().await;
-    let seeded = run(trellis().args(["seed", "--database-url", &database.url])).await;
+    let seeded = run(trellis().args(["seed", "--tasks", "3000", "--database-url", &database.url])).await;
     assert_eq!(seeded.code, Some(0), "{seeded:?}");
     let mut before = Vec::new();
     for table in TABLES {

@@ -23,7 +23,8 @@ use report::{Report, Style};
 use server::Server;
 
 use crate::config::PoolSettings;
-use crate::database::{Addresses, Target};
+use crate::database::pools::Pools;
+use crate::database::{Addresses, Inspection, Target};
 
 /// What is examined how strictly, and how it is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -86,6 +87,7 @@ async fn examine(addresses: &Addresses, pools: &PoolSettings, options: &Options)
         findings.push(transaction::open(server, options).await);
         findings.extend(setting::of(server).await);
     }
+    findings.extend(of_pools(addresses, pools, primary.iter().chain(&replicas)).await);
     if let Some(primary) = &primary {
         findings.push(transaction::prepared(primary, options).await);
         findings.extend(replication::of_primary(primary, addresses.replicas.len()).await);
@@ -103,6 +105,29 @@ async fn examine(addresses: &Addresses, pools: &PoolSettings, options: &Options)
         findings.extend(replication::of_replica(replica, primary.as_ref(), pools).await);
     }
     Ok(findings)
+}
+
+/// What the doors of all instances ask of each server that answers.
+async fn of_pools<'a>(
+    addresses: &Addresses,
+    settings: &PoolSettings,
+    servers: impl Iterator<Item = &'a Server>,
+) -> Vec<Finding> {
+    // An address that cannot be read is a finding already.
+    let Ok(pools) = Pools::plan(addresses, settings) else { return Vec::new() };
+    let of_replicas = || addresses.replicas.iter().zip(pools.of_replicas());
+    let mut findings = Vec::new();
+    for server in servers {
+        let door = match server.target {
+            Target::Primary => Some((&addresses.primary, &pools.of_primary()[0])),
+            Target::Replica => of_replicas().find(|(_, pool)| pool.door == server.name),
+        };
+        let inspection = door.and_then(|(address, pool)| Inspection::new(address, pool, &pools).ok());
+        if let Some(inspection) = inspection {
+            findings.extend(connection::pools(server, &inspection).await);
+        }
+    }
+    findings
 }
 
 /// A server that does not answer is a finding, and the examination goes on without it.

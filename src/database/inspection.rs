@@ -46,6 +46,13 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// What follows where a pooler swaps server connections.
+    pub const SWAPPING: &str = "prepared statements can return other clients' rows, and read-only sessions and \
+                                timeouts do not hold";
+    /// What to do about it.
+    pub const SESSION_MODE: &str =
+        "use the pooler's session mode (PgBouncer: pool_mode = session), or connect to PostgreSQL directly";
+
     /// Of the server behind a door.
     ///
     /// # Errors
@@ -102,10 +109,11 @@ impl Inspection {
         }
         if !are_sessions {
             return Err(StartError::Refused(format!(
-                "a pooler in front of the server of the door {} swaps server connections between transactions: prepared \
-                 statements can return other clients' rows, and read-only sessions and timeouts do not hold. Use the \
-                 pooler's session mode (PgBouncer: pool_mode = session), or connect to PostgreSQL directly",
-                self.door
+                "a pooler in front of the server of the door {} swaps server connections between transactions: \
+                 {}; {}",
+                self.door,
+                Self::SWAPPING,
+                Self::SESSION_MODE
             )));
         }
         let capacity = capacity(&mut first).await?;

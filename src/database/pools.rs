@@ -252,6 +252,34 @@ pub enum Verdict {
     NoRoom,
 }
 
+impl Verdict {
+    /// What follows from it; nothing where all fits.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Fits => "",
+            Self::OverBudget => "more than cores and disks can work on at once, so each statement is slower",
+            Self::NoRoom => "not enough: some day a connection is refused",
+        }
+    }
+
+    /// What to do; nothing where all fits.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Fits => "",
+            Self::OverBudget => {
+                "tell TRELLIS_DATABASE_CORES and TRELLIS_DATABASE_DISKS if the host has more, or lower \
+                 TRELLIS_INSTANCES, TRELLIS_PRIMARY_CONNECTIONS or TRELLIS_REPORT_CONNECTIONS"
+            }
+            Self::NoRoom => {
+                "raise max_connections, or lower TRELLIS_INSTANCES, TRELLIS_PRIMARY_CONNECTIONS or \
+                 TRELLIS_REPORT_CONNECTIONS"
+            }
+        }
+    }
+}
+
 /// A server's load against its capacity. Displayed, it is the whole sum in a line, and what to do where it does not add
 /// up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,42 +310,33 @@ impl Arithmetic {
             Verdict::Fits
         }
     }
-}
 
-impl Display for Arithmetic {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> FormatResult {
+    /// The whole sum.
+    #[must_use]
+    pub fn sum(&self) -> String {
         let Load { doors, on_host, budget } = &self.load;
         let Capacity { max_connections, reserved, limit } = self.capacity;
         let instances = budget.instances;
         let names: Vec<String> = doors.iter().map(|(name, connections)| format!("{name} {connections}")).collect();
-        let sum = names.join(" + ");
-        write!(
-            formatter,
-            "{instances} x ({sum}) + {ADMINISTRATION} for administration = {} connections of {}",
-            self.needed(),
-            self.capacity.available()
-        )?;
-        match limit {
-            Some(limit) if limit == self.capacity.available() => {
-                write!(formatter, " (the role's or database's limit)")?;
-            }
-            _ => write!(formatter, " (max_connections {max_connections} - {reserved} reserved)")?,
-        }
+        let (names, needed, available) = (names.join(" + "), self.needed(), self.capacity.available());
+        let source = match limit {
+            Some(limit) if limit == available => "the role's or database's limit".to_owned(),
+            _ => format!("max_connections {max_connections} - {reserved} reserved"),
+        };
         let all = on_host.saturating_mul(instances);
-        write!(formatter, "; on the host {instances} x {on_host} = {all} of {budget}")?;
-        match self.verdict() {
-            Verdict::Fits => Ok(()),
-            Verdict::OverBudget => write!(
-                formatter,
-                ": more than cores and disks can work on at once, so each statement is slower; tell \
-                 TRELLIS_DATABASE_CORES and TRELLIS_DATABASE_DISKS if the host has more, or lower TRELLIS_INSTANCES, \
-                 TRELLIS_PRIMARY_CONNECTIONS or TRELLIS_REPORT_CONNECTIONS"
-            ),
-            Verdict::NoRoom => write!(
-                formatter,
-                ": not enough; raise max_connections, or lower TRELLIS_INSTANCES, TRELLIS_PRIMARY_CONNECTIONS or \
-                 TRELLIS_REPORT_CONNECTIONS"
-            ),
+        format!(
+            "{instances} x ({names}) + {ADMINISTRATION} for administration = {needed} connections of {available} \
+             ({source}); on the host {instances} x {on_host} = {all} of {budget}"
+        )
+    }
+}
+
+impl Display for Arithmetic {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> FormatResult {
+        let verdict = self.verdict();
+        match verdict {
+            Verdict::Fits => write!(formatter, "{}", self.sum()),
+            _ => write!(formatter, "{}: {}; {}", self.sum(), verdict.meaning(), verdict.remedy()),
         }
     }
 }

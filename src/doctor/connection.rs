@@ -1,15 +1,19 @@
-//! Whether the servers answer, are of a version that was tested, are what they are taken for, and have the schema.
+//! Whether the servers answer, are of a version that was tested, are what they are taken for, have room for us and keep
+//! our sessions, and have the schema.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 use super::finding::{Area, Check, Finding, Judgement};
 use super::report::count;
 use super::server::{Identity, Server};
-use crate::database::Target;
+use crate::database::pools::{Arithmetic, Verdict as PoolVerdict};
+use crate::database::{Inspection, StartError, Target};
 use crate::migrate::Standing;
 
 pub(super) const ANSWERS: Check = Check { area: Area::Connection, name: "answers" };
 const ROLE: Check = Check { area: Area::Connection, name: "role" };
+const POOLER: Check = Check { area: Area::Connection, name: "pooler" };
+const POOLS: Check = Check { area: Area::Connection, name: "pools" };
 const MIGRATIONS: Check = Check { area: Area::Connection, name: "migrations" };
 
 /// The major versions that the test suite has run on.
@@ -72,6 +76,32 @@ pub(super) fn role(server: &Server, primary: Option<&Server>) -> Finding {
         (Target::Primary, _) => Judgement::ok("takes writes"),
     };
     judgement.of(&server.name, ROLE)
+}
+
+/// Whether sessions stay sessions, and whether the server has room for the pools of all instances: what a start asks.
+pub(super) async fn pools(server: &Server, inspection: &Inspection) -> [Finding; 2] {
+    let (pooler, pools) = match inspection.run().await {
+        Ok(arithmetic) => (Judgement::ok("none, or one that keeps sessions"), judge_pools(&arithmetic)),
+        Err(StartError::Refused(_)) => {
+            let found = "swaps server connections between transactions; the start refuses it";
+            let unasked = Judgement::warn("cannot tell behind such a pooler", "the question got no answer");
+            (Judgement::fail(found, Inspection::SWAPPING).remedy(Inspection::SESSION_MODE), unasked)
+        }
+        Err(StartError::Unreachable(error)) => {
+            let unknown = || Judgement::warn(format!("cannot tell: {error}"), "the question got no answer");
+            (unknown(), unknown())
+        }
+    };
+    [pooler.of(&server.name, POOLER), pools.of(&server.name, POOLS)]
+}
+
+fn judge_pools(arithmetic: &Arithmetic) -> Judgement {
+    let verdict = arithmetic.verdict();
+    match verdict {
+        PoolVerdict::Fits => Judgement::ok(arithmetic.sum()),
+        PoolVerdict::OverBudget => Judgement::warn(arithmetic.sum(), verdict.meaning()).remedy(verdict.remedy()),
+        PoolVerdict::NoRoom => Judgement::fail(arithmetic.sum(), verdict.meaning()).remedy(verdict.remedy()),
+    }
 }
 
 /// Whether the schema is the newest; and the names of the migrations that are applied.

@@ -13,6 +13,7 @@ use trellis::database::{Addresses, administration};
 
 use crate::harness::{World, cluster, eventually, one};
 use crate::instance::{DataDirectory, Ended, Instance, run, trellis};
+use crate::pooler::Pooler;
 
 /// What the doctor said: each finding by server and check.
 struct Examination {
@@ -186,16 +187,16 @@ const FLUSH: &str = "SELECT pg_stat_force_next_flush()";
 async fn on_a_private_cluster_every_line_is_ok_in_json_and_in_text() {
     let data = DataDirectory::with_demo("doctor-healthy").await;
     let report = eventually("every line is OK", || async {
-        let ended = run(&mut data.command(&["doctor", "--json", "--strict"])).await;
+        let ended = run(&mut data.command(&["doctor", "--json", "--strict", "--database-cores", "4"])).await;
         if ended.code == Some(0) { Ok(Examination::of(&ended)) } else { Err(ended) }
     })
     .await;
-    assert!(report.findings.len() >= 45, "{:#?}", report.findings);
+    assert!(report.findings.len() >= 49, "{:#?}", report.findings);
     assert!(report.findings.values().all(|finding| finding["verdict"] == "OK"));
     assert_eq!(report.finding("primary missing")["found"], "none: 18 indexes of the migrations are as designed");
     assert!(report.finding("primary UUID versions")["found"].as_str().unwrap().contains(" sampled in 7 tables"));
 
-    let text = run(&mut data.command(&["doctor"])).await;
+    let text = run(&mut data.command(&["doctor", "--database-cores", "4"])).await;
     assert_eq!(text.code, Some(0), "{text:?}");
     let lines: Vec<&str> = text.out.lines().collect();
     let findings = lines.iter().filter(|line| line.starts_with("  OK    ")).count();
@@ -470,6 +471,53 @@ async fn an_ordinary_role_is_enough_and_what_it_may_not_see_is_said() {
     let report = examine(&addresses, &[]).await;
     let keys = report.finding("primary UUID versions");
     assert!(keys["found"].as_str().unwrap().contains("permission denied for table"), "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_and_a_host_that_is_asked_for_too_much_are_found_with_the_arithmetic() {
+    let patient = Patient::new(&["--database-cores", "4"]).await;
+    for name in ["primary", "replica-1"] {
+        let found = &patient.healthy.finding(&format!("{name} pools"))["found"];
+        assert!(found.as_str().unwrap().contains("of 2 x 4 cores + 1 disk = 9"), "{found}");
+    }
+    let asked = examine(&patient.world.addresses, &["--database-cores", "4", "--primary-connections", "9"]).await;
+    assert_eq!(asked.changes_since(&patient.healthy), ["WARN primary pools", "WARN replica-1 pools"]);
+    assert!(asked.remedies("primary pools")[0].contains("TRELLIS_PRIMARY_CONNECTIONS"), "{asked:?}");
+
+    let role = format!("limited_{}", std::process::id());
+    patient.world.execute(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 4; GRANT pg_monitor TO {role}")).await;
+    let mut addresses = patient.world.addresses.clone();
+    addresses.primary = addresses.primary.replace("postgres://trellis@", &format!("postgres://{role}@"));
+    let full = examine(&addresses, patient.words).await;
+    let finding = full.finding("primary pools");
+    assert_eq!((full.code, &finding["verdict"]), (Some(1), &Value::from("FAIL")), "{full:?}");
+    assert!(finding["found"].as_str().unwrap().contains("connections of 4 (the role's or database's limit)"));
+    assert!(full.remedies("primary pools")[0].starts_with("raise max_connections, or lower"), "{full:?}");
+    assert_eq!(full.finding("replica-1 pools")["verdict"], "OK");
+    patient.world.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT -1")).await;
+    assert_eq!(examine(&addresses, patient.words).await.finding("primary pools")["verdict"], "OK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_swaps_connections_is_found_and_one_that_keeps_sessions_is_fine() {
+    let world = World::new().await;
+    let Addresses { primary, replicas } = &world.addresses;
+    let database: String = one(&world.sql, "SELECT current_database()::text").await.try_get_by_index(0).unwrap();
+    for (mode, verdict, of_pools) in [("transaction", "FAIL", "WARN"), ("session", "OK", "OK")] {
+        let setting = format!("pool_mode = {mode}");
+        let pooler = |server| Pooler::start(server, &[setting.as_str()]);
+        let (of_primary, of_replica) = (pooler(primary), pooler(&replicas[0]));
+        let (of_primary, of_replica) = (of_primary.ready(&database).await, of_replica.ready(&database).await);
+        let addresses = Addresses { primary: of_primary.url(&database), replicas: vec![of_replica.url(&database)] };
+        let report = examine(&addresses, &["--database-cores", "4"]).await;
+        for name in ["primary", "replica-1"] {
+            assert_eq!(report.finding(&format!("{name} pooler"))["verdict"], verdict, "{mode}: {report:?}");
+            assert_eq!(report.finding(&format!("{name} pools"))["verdict"], of_pools, "{mode}: {report:?}");
+        }
+        if verdict == "FAIL" {
+            assert!(report.remedies("primary pooler")[0].contains("pool_mode = session"), "{report:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,7 +74,7 @@ impl Pooler {
     }
 
     /// Waits until it serves a database.
-    async fn ready(self, database: &str) -> Self {
+    pub async fn ready(self, database: &str) -> Self {
         eventually("the pooler serves", || async {
             let connected = administration::connect(&self.url(database)).await;
             let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();

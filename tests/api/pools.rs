@@ -121,7 +121,7 @@ async fn a_server_without_room_for_all_instances_is_refused_with_the_arithmetic(
     alone.assert_refused(&[
         "door primary: 1 x (primary 150 + primary-read-only 60) + 2 for administration = 212 connections of 197",
         "max_connections 200 - 3 reserved",
-        "not enough; raise max_connections, or lower TRELLIS_INSTANCES",
+        "not enough: some day a connection is refused; raise max_connections, or lower TRELLIS_INSTANCES",
     ]);
     let together = run(&mut serve(&["--database-cores", "2", "--instances", "50"]).await).await;
     together

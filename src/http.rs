@@ -11,6 +11,7 @@ mod playground;
 mod request;
 pub mod response;
 mod sdl;
+mod shutdown;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use self::connection::serve;
+pub use self::shutdown::Shutdown;
 use crate::clock;
 use crate::config::HttpSettings;
 use crate::database::Database;
@@ -54,6 +56,8 @@ pub struct App {
     pub debug_sql: bool,
     /// A token for the page of a browser on this machine; only in the private mode.
     pub page_token: Option<String>,
+    /// Whether it is about to stop.
+    pub shutdown: Shutdown,
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -77,6 +81,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(of_other_origins)
+        .layer(axum::middleware::from_fn_with_state(app.shutdown.clone(), shutdown::close_connection))
         .with_state(app)
         .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM_BYTES)))

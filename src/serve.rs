@@ -6,20 +6,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::{MigrateAction, Settings};
 use crate::database::{self, Database};
 use crate::deployment::{self, Deployment};
 use crate::guard::Introspection;
-use crate::http::{self, App};
+use crate::http::{self, App, Shutdown};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
 use crate::signals::Signals;
 use crate::{migrate, schema, seed, token};
 
-/// How long requests that are under way may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long the connections to the database may take to close at least, also where requests took the whole drain.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long the token is good that the private mode prints, in hours.
 const GUEST_TOKEN_HOURS: u32 = 24 * 30;
@@ -106,21 +109,11 @@ async fn serve(
         guard,
         http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
-        page_token: guest.map(|guest| guest.token),
+page_token: guest.map(|guest| guest.token),
+        shutdown: Shutdown::default(),
     });
     tracing::info!(%address, "serving");
-    let purge = tokio::spawn(purge_hourly(Arc::downgrade(&database)));
-    until_stopped(listener, app, signals).await?;
-    purge.abort();
-    // It may hold the database for the moment of a statement.
-    let _ = purge.await;
-    tracing::info!("closing the database connections");
-    if let Some(database) = Arc::into_inner(database) {
-        database.close().await;
-    } else {
-        tracing::warn!("requests were cut off at the end of the drain");
-    }
-    Ok(())
+    until_stopped(listener, app, database, signals).await
 }
 
 /// Removes idempotency keys that have done their time, for as long as there is a database.
@@ -135,26 +128,51 @@ async fn purge_hourly(database: Weak<Database>) {
     }
 }
 
-/// Answers requests until a signal comes, and for a while those that are under way.
-async fn until_stopped(listener: TcpListener, app: Arc<App>, mut signals: Signals) -> anyhow::Result<()> {
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let mut told = stopped.clone();
+/// Answers requests until a signal comes, and for a while those that are under way. A second signal ends the wait.
+async fn until_stopped(
+    listener: TcpListener,
+    app: Arc<App>,
+    database: Arc<Database>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let (shutdown, settings) = (app.shutdown.clone(), app.http.clone());
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let server = tokio::spawn(http::serve(listener, app, async move {
-        let _ = told.wait_for(|stop| *stop).await;
+        let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    let name = signals.received().await;
-    tracing::info!("{name}: stopping; requests under way may finish");
-    stop.send_replace(true);
-    let abort = server.abort_handle();
+    let purge = tokio::spawn(purge_hourly(Arc::downgrade(&database)));
+    let signal = signals.received().await;
+    shutdown.announce();
+    // A person at a terminal has no balancer that must notice.
+    let grace_ms = if signal == Signal::SIGTERM { settings.shutdown_grace_ms } else { 0 };
+    tracing::info!(grace_ms, "{signal}: stopping; requests under way may finish");
+    let drained = async {
+        tokio::time::sleep(Duration::from_millis(grace_ms)).await;
+        purge.abort();
+        // It may hold the database for the moment of a statement.
+        let _ = purge.await;
+        stop.send_replace(true);
+        drain(server, database, Instant::now() + Duration::from_millis(settings.drain_timeout_ms)).await
+    };
     tokio::select! {
-        ended = server => ended?,
-        () = tokio::time::sleep(DRAIN) => abort.abort(),
-        name = signals.received() => {
-            tracing::warn!("a second signal, {name}: not waiting for requests any more");
-            abort.abort();
-        }
+        drained = drained => drained,
+        signal = signals.received() => anyhow::bail!("{signal}: a second signal: what was under way was cut off"),
     }
-    Ok(())
+}
+
+/// Waits until every request has been answered, then until every write that outlived its request has ended, and closes
+/// the pools.
+async fn drain(mut server: JoinHandle<()>, database: Arc<Database>, deadline: Instant) -> anyhow::Result<()> {
+    let cut_off = "were cut off when TRELLIS_DRAIN_TIMEOUT_MS was over";
+    let Ok(ended) = tokio::time::timeout_at(deadline, &mut server).await else {
+        server.abort();
+        anyhow::bail!("requests {cut_off}");
+    };
+    ended?;
+    tracing::info!("closing the database connections");
+    let database = Arc::into_inner(database).context("something still uses the database")?;
+    let deadline = deadline.max(Instant::now() + CLOSING);
+    tokio::time::timeout_at(deadline, database.close()).await.map_err(|_| anyhow::anyhow!("writes {cut_off}"))
 }
 
 /// Tells a person in a terminal where everything is.

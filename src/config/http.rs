@@ -23,6 +23,18 @@ pub struct HttpSettings {
     #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
     pub body_timeout_ms: u64,
+
+    /// Milliseconds that connections are still accepted after SIGTERM, while /readyz says 503 already: as long as a
+    /// balancer takes to notice. Too short, and it sends requests to a closed port. Ctrl-C does not wait.
+    #[arg(long, env = "TRELLIS_SHUTDOWN_GRACE_MS", default_value_t = 2_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(0..=600_000), global = true)]
+    pub shutdown_grace_ms: u64,
+
+    /// Milliseconds that requests and writes under way may take after that. What is not done then is cut off, and the exit
+    /// code is 1. Both times together should be shorter than what the platform waits before it kills the process.
+    #[arg(long, env = "TRELLIS_DRAIN_TIMEOUT_MS", default_value_t = 15_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(0..=3_600_000), global = true)]
+    pub drain_timeout_ms: u64,
 }
 
 /// Reads an origin as browsers send it, such as `https://app.example`: they are compared as text.

@@ -1,20 +1,28 @@
-//! Accepts connections, and closes those on which nothing comes.
+//! Accepts connections, closes those on which nothing comes, and ends them in order when the server stops.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::Listener;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{App, router};
 
 /// How large the head of a request may be, in bytes: a URL of up to 64 KiB, and headers.
 const MAX_HEAD_BYTES: usize = 96 * 1_024;
+
+/// How long a server that stops waits for the first request of a connection. Browsers open some without need.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop; then the listener closes, and every request that is under way is answered. Dropped before
 /// that, it cuts them off.
@@ -23,24 +31,58 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
     // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(app.http.idle_timeout_ms));
     http.max_header_size(MAX_HEAD_BYTES);
-    let service = TowerToHyperService::new(router(app));
-    let graceful = GracefulShutdown::new();
+    let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
+    let service = TowerToHyperService::new(router(app));
+    let connection = |stream| answer(http.clone(), stream, service.clone(), closed.clone());
+    let mut stop = pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, _) = Listener::accept(&mut listener) => {
-                // The last packet of a long answer would wait until the client has acknowledged the one before.
-                let _ = stream.set_nodelay(true);
-                let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-                connections.spawn(graceful.watch(connection));
-            }
+            (stream, _) = Listener::accept(&mut listener) => { connections.spawn(connection(stream)); }
             // A connection that ended in an error has nobody to tell it to.
             Some(_) = connections.join_next() => {}
         }
     }
-    drop((listener, service));
-    let ended = async { while connections.join_next().await.is_some() {} };
-    tokio::join!(graceful.shutdown(), ended);
+    // Who has connected, and was not accepted yet, would be refused after all.
+    while let Some((stream, _)) = Listener::accept(&mut listener).now_or_never() {
+        connections.spawn(connection(stream));
+    }
+    drop(listener);
+    closing.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers the requests of one connection.
+async fn answer(
+    http: http1::Builder,
+    stream: TcpStream,
+    service: TowerToHyperService<Router>,
+    mut closed: watch::Receiver<bool>,
+) {
+    // The last packet of a long answer would wait until the client has acknowledged the one before.
+    let _ = stream.set_nodelay(true);
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        // What has come already is read before the connection is closed for being idle.
+        biased;
+        _ = connection.as_mut() => return,
+        _ = closed.wait_for(|closed| *closed) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let silence = async {
+        tokio::time::sleep(FIRST_REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = silence => {}
+    }
 }

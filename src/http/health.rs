@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::App;
@@ -16,8 +16,12 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// 200 where the primary answers; a replica that does not is told, and is no reason to send requests elsewhere.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
+/// 200 where the primary answers; a replica that does not is told, and is no reason to send requests elsewhere. A server
+/// that is about to stop says so without asking.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.shutdown.is_announced() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "stopping" }))).into_response();
+    }
     let primary = app.database.ping().await.is_ok();
     let lag_ms = |freshness: crate::database::Freshness| u64::try_from(freshness.lag().as_millis()).unwrap_or(u64::MAX);
     let replicas: Vec<_> =
@@ -28,7 +32,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
         (true, true) => (StatusCode::OK, "degraded"),
         (true, false) => (StatusCode::OK, "ready"),
     };
-    (status, Json(json!({ "status": word, "primary": primary, "replicas": replicas })))
+    (status, Json(json!({ "status": word, "primary": primary, "replicas": replicas }))).into_response()
 }
 
 /// Everything that is counted, in OpenMetrics; the database is not asked.

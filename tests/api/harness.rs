@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
 use trellis::guard::Introspection;
-use trellis::http::{self, App};
+use trellis::http::{self, App, Shutdown};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
 use trellis::{migrate, schema};
@@ -170,6 +170,7 @@ impl World {
             http: settings.http,
             debug_sql: settings.debug_sql.unwrap_or(true),
             page_token: None,
+            shutdown: Shutdown::default(),
         };
         change(&mut app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

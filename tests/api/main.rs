@@ -54,6 +54,7 @@ mod pooler;
 mod pools;
 mod replication;
 mod seed;
+mod shutdown;
 
 mod bench;
 mod command_line;

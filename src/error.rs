@@ -27,7 +27,8 @@ pub enum Code {
     LimitExceeded,
     /// The answer took longer than the deadline.
     Timeout,
-    /// Every database connection stayed busy for the whole acquire timeout.
+    /// There are as many requests or connections as the server takes, or every database connection stayed busy for the
+    /// whole acquire timeout.
     Overloaded,
     /// The database cannot be reached.
     Unavailable,
@@ -85,7 +86,7 @@ pub enum Error {
     /// The answer took longer than the deadline.
     #[error("The request took too long and was given up. Ask for less at once, or try again.")]
     Timeout,
-    /// Every connection stayed busy.
+    /// There is too much to do already.
     #[error("The server is busy. Try again in a moment.")]
     Overloaded,
     /// The database cannot be reached; the cause is for the log.

@@ -1,5 +1,6 @@
 //! The router: the GraphQL endpoint, the page and its files, the schema, health.
 
+mod admission;
 mod connection;
 pub mod execution;
 mod graphql;
@@ -28,6 +29,7 @@ use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+pub use self::admission::Admission;
 pub use self::connection::serve;
 pub use self::shutdown::Shutdown;
 use crate::clock;
@@ -50,6 +52,8 @@ pub struct App {
     pub verifier: Verifier,
     /// What one request may ask for.
     pub guard: Arc<Guard>,
+    /// How many requests are worked on at a time.
+    pub admission: Admission,
     /// How it speaks HTTP.
     pub http: HttpSettings,
     /// Whether `X-Debug: sql` is answered.
@@ -74,6 +78,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/graphql", any(graphql::serve))
         .route("/schema.graphql", get(sdl::serve))
         .layer(cross_origin(&app.http.cors_origins));
+    let watched = Arc::clone(&app);
     Router::new()
         .route("/", get(page::serve))
         .route("/assets/{name}", get(playground::asset))
@@ -83,7 +88,10 @@ fn router(app: Arc<App>) -> Router {
         .merge(of_other_origins)
         .layer(axum::middleware::from_fn_with_state(app.shutdown.clone(), shutdown::close_connection))
         .with_state(app)
-        .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+        .layer(CatchPanicLayer::custom(move |_| {
+            watched.metrics.panicked();
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM_BYTES)))
         .layer(unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(unless_set(header::REFERRER_POLICY, "no-referrer"))

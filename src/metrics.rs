@@ -49,6 +49,11 @@ struct ConnectionLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn seconds() -> Histogram {
@@ -62,6 +67,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_duration: Histograms<OperationLabels>,
     request_statements: Histograms<OperationLabels>,
+    admission: AdmissionMetrics,
+    panics: Counter,
     statement_duration: Histograms<StatementLabels>,
     pool_wait: Histograms<DoorLabels>,
     pool_timeouts: Family<DoorLabels, Counter>,
@@ -77,6 +84,8 @@ impl Default for Metrics {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(seconds),
             request_statements: Family::new_with_constructor(|| Histogram::new(STATEMENTS)),
+            admission: AdmissionMetrics::default(),
+            panics: Counter::default(),
             statement_duration: Family::new_with_constructor(seconds),
             pool_wait: Family::new_with_constructor(seconds),
             pool_timeouts: Family::default(),
@@ -101,6 +110,11 @@ impl Metrics {
             self.request_duration.clone(),
         );
         registry.register("request_statements", "Statements of a request", self.request_statements.clone());
+        let AdmissionMetrics { in_flight, connections, refused } = &self.admission;
+        registry.register("requests_in_flight", "GraphQL requests that are worked on now", in_flight.clone());
+        registry.register("http_connections", "HTTP connections that are open now", connections.clone());
+        registry.register("requests_refused", "Requests and connections beyond a bound, by which", refused.clone());
+        registry.register("panics", "Requests that ended in a panic", self.panics.clone());
         registry.register_with_unit(
             "statement_duration",
             "A statement on its connection, without the wait for one",
@@ -131,6 +145,17 @@ impl Metrics {
         self.request_duration.get_or_create(&labels).observe(total.as_secs_f64());
         let statements = u32::try_from(statements).unwrap_or(u32::MAX);
         self.request_statements.get_or_create(&labels).observe(f64::from(statements));
+    }
+
+    /// The figures of who gets in.
+    #[must_use]
+    pub fn admission(&self) -> AdmissionMetrics {
+        self.admission.clone()
+    }
+
+    /// A request ended in a panic.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
     /// The figures of statements, for those who run them.
@@ -181,6 +206,49 @@ pub struct PoolSize {
     pub idle: u32,
     /// How many there may be.
     pub max: u32,
+}
+
+/// By which bound something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Requests that are worked on at a time.
+    Requests,
+    /// Connections that are open at a time.
+    Connections,
+}
+
+/// The figures of who gets in.
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionMetrics {
+    in_flight: Gauge,
+    connections: Gauge,
+    refused: Family<RefusalLabels, Counter>,
+}
+
+impl AdmissionMetrics {
+    /// A request is worked on.
+    pub fn entered(&self) {
+        self.in_flight.inc();
+    }
+
+    /// It is not any more.
+    pub fn left(&self) {
+        self.in_flight.dec();
+    }
+
+    /// So many connections are open now.
+    pub fn connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A request or a connection was beyond a bound.
+    pub fn refused(&self, refusal: Refusal) {
+        let reason = match refusal {
+            Refusal::Requests => "requests",
+            Refusal::Connections => "connections",
+        };
+        self.refused.get_or_create(&RefusalLabels { reason }).inc();
+    }
 }
 
 /// The figures of statements.

@@ -15,7 +15,7 @@ use crate::config::{MigrateAction, Settings};
 use crate::database::{self, Database};
 use crate::deployment::{self, Deployment};
 use crate::guard::Introspection;
-use crate::http::{self, App, Shutdown};
+use crate::http::{self, Admission, App, Shutdown};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
 use crate::signals::Signals;
@@ -98,22 +98,26 @@ async fn serve(
     if let Some(guest) = &guest {
         greet(address, guest)?;
     }
-    let introspection = settings.introspection.unwrap_or(deployment.is_private());
-    let introspection = if introspection { Introspection::On } else { Introspection::Off };
-    let guard = Arc::new(schema::guard(&settings.limits, introspection)?);
+    let guard = Arc::new(schema::guard(&settings.limits, introspection(settings, deployment))?);
     let app = Arc::new(App {
         schema: schema::build(&guard),
         database: Arc::clone(&database),
+        admission: Admission::new(&settings.http, &database, &metrics),
         metrics,
         verifier,
         guard,
         http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
-page_token: guest.map(|guest| guest.token),
+        page_token: guest.map(|guest| guest.token),
         shutdown: Shutdown::default(),
     });
     tracing::info!(%address, "serving");
     until_stopped(listener, app, database, signals).await
+}
+
+fn introspection(settings: &Settings, deployment: &Deployment) -> Introspection {
+    let is_on = settings.introspection.unwrap_or(deployment.is_private());
+    if is_on { Introspection::On } else { Introspection::Off }
 }
 
 /// Removes idempotency keys that have done their time, for as long as there is a database.

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
 
-/// Who may call from a page, and how long a client may take.
+/// Who may call from a page, how many at a time, and how long a client may take.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
@@ -18,6 +18,20 @@ pub struct HttpSettings {
     #[arg(long, env = "TRELLIS_IDLE_TIMEOUT_MS", default_value_t = 75_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=3_600_000), global = true)]
     pub idle_timeout_ms: u64,
+
+    /// GraphQL requests that are worked on at a time; one more is answered with OVERLOADED at once. By default 64 for each
+    /// database connection: where a request takes four statements of 4 ms, the last in line waits for about a second.
+    /// Too few: requests are refused that could have been answered. Too many: they wait, and are refused later.
+    #[arg(long, env = "TRELLIS_MAX_REQUESTS", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
+    pub max_requests: Option<u32>,
+
+    /// HTTP connections that are open at a time. On 32 more, each request is answered with OVERLOADED, but /livez, /readyz
+    /// and /metrics as ever; past these, connections are closed. Each is an open file, of which many systems allow a
+    /// process 1,024 (ulimit -n), and takes 230 KB at most while a request comes.
+    #[arg(long, env = "TRELLIS_MAX_CONNECTIONS", default_value_t = 800, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
+    pub max_connections: u32,
 
     /// Milliseconds in which the body of a request must have arrived.
     #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",

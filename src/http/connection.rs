@@ -1,4 +1,4 @@
-//! Accepts connections, closes those on which nothing comes, and ends them in order when the server stops.
+//! Accepts connections up to a bound, closes those on which nothing comes, and ends them in order when the server stops.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::serve::Listener;
 use futures_util::FutureExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{App, router};
+use crate::metrics::Refusal;
 
 /// How large the head of a request may be, in bytes: a URL of up to 64 KiB, and headers.
 const MAX_HEAD_BYTES: usize = 96 * 1_024;
@@ -24,29 +28,49 @@ const MAX_HEAD_BYTES: usize = 96 * 1_024;
 /// How long a server that stops waits for the first request of a connection. Browsers open some without need.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// Connections beyond the bound that are still answered, once each: whoever asks for GraphQL is told that the server is
+/// busy, and whoever watches over the server gets to see how it is. Past these a connection is closed without a word.
+const RESERVE: usize = 32;
+
+/// How long such a connection may take for the head of its request.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Marks a request that came on a connection beyond the bound.
+#[derive(Clone, Copy)]
+pub(super) struct BeyondBound;
+
 /// Serves until told to stop; then the listener closes, and every request that is under way is answered. Dropped before
 /// that, it cuts them off.
 pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) {
-    let mut http = http1::Builder::new();
-    // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
-    http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(app.http.idle_timeout_ms));
-    http.max_header_size(MAX_HEAD_BYTES);
+    let idle = Duration::from_millis(app.http.idle_timeout_ms);
+    let bound = usize::try_from(app.http.max_connections).unwrap_or(usize::MAX);
+    let admission = app.metrics.admission();
     let (closing, closed) = watch::channel(false);
-    let mut connections = JoinSet::new();
     let service = TowerToHyperService::new(router(app));
-    let connection = |stream| answer(http.clone(), stream, service.clone(), closed.clone());
+    let mut connections = JoinSet::new();
+    let accept = |connections: &mut JoinSet<()>, stream: TcpStream| {
+        // A connection that ended in an error has nobody to tell it to.
+        while connections.try_join_next().is_some() {}
+        let is_beyond = connections.len() >= bound;
+        if is_beyond {
+            admission.refused(Refusal::Connections);
+        }
+        if connections.len() < bound.saturating_add(RESERVE) {
+            connections.spawn(answer(stream, service.clone(), idle, is_beyond, closed.clone()));
+        }
+        admission.connections(connections.len());
+    };
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, _) = Listener::accept(&mut listener) => { connections.spawn(connection(stream)); }
-            // A connection that ended in an error has nobody to tell it to.
-            Some(_) = connections.join_next() => {}
+            (stream, _) = Listener::accept(&mut listener) => accept(&mut connections, stream),
+            Some(_) = connections.join_next() => admission.connections(connections.len()),
         }
     }
     // Who has connected, and was not accepted yet, would be refused after all.
     while let Some((stream, _)) = Listener::accept(&mut listener).now_or_never() {
-        connections.spawn(connection(stream));
+        accept(&mut connections, stream);
     }
     drop(listener);
     closing.send_replace(true);
@@ -55,16 +79,25 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
 
 /// Answers the requests of one connection.
 async fn answer(
-    http: http1::Builder,
     stream: TcpStream,
     service: TowerToHyperService<Router>,
+    idle: Duration,
+    is_beyond: bool,
     mut closed: watch::Receiver<bool>,
 ) {
     // The last packet of a long answer would wait until the client has acknowledged the one before.
     let _ = stream.set_nodelay(true);
+    let mut http = http1::Builder::new();
+    // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
+    http.timer(TokioTimer::new()).header_read_timeout(if is_beyond { RESERVE_TIMEOUT } else { idle });
+    http.max_header_size(MAX_HEAD_BYTES).keep_alive(!is_beyond);
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        if is_beyond {
+            request.extensions_mut().insert(BeyondBound);
+        }
         service.call(request)
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 
+use super::connection::BeyondBound;
 use super::execution::{self, Checked};
 use super::media_type::MediaType;
 use super::response::{Refused, finish, refuse, respond};
@@ -33,7 +34,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let meter = Meter::default();
     let mut asked = Asked { operation: String::from("-"), kind: None };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
-        Ok(media_type) => (media_type, caught(answer(&app, &parts, body, &meter, &mut asked)).await),
+        Ok(media_type) => (media_type, caught(&app, answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
     let (code, response) = match outcome {
@@ -59,15 +60,23 @@ struct Asked {
     kind: Option<Operation>,
 }
 
-/// Makes a panic an answer. The runtime has printed it already.
-async fn caught(answer: impl Future<Output = Result<Answer, Refused>>) -> Result<Answer, Refused> {
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| Err(Error::panicked().into()))
+/// Makes a panic an answer, and counts it. The runtime has printed it already.
+async fn caught(app: &App, answer: impl Future<Output = Result<Answer, Refused>>) -> Result<Answer, Refused> {
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        app.metrics.panicked();
+        Err(Error::panicked().into())
+    })
 }
 
 async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut Asked) -> Result<Answer, Refused> {
     let headers = &parts.headers;
+    if parts.extensions.get::<BeyondBound>().is_some() {
+        return Err(Error::Overloaded.into());
+    }
     let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
     let request = request::read(app, parts, body).await?;
+    // Once it is here: who sends slowly takes no place from the others meanwhile.
+    let _place = app.admission.enter()?;
     let Checked { request, name, operation, cost } = execution::check(request, &app.guard)?;
     asked.kind = Some(operation);
     if let Some(name) = name {

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
 use trellis::guard::Introspection;
-use trellis::http::{self, App, Shutdown};
+use trellis::http::{self, Admission, App, Shutdown};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
 use trellis::{migrate, schema};
@@ -163,6 +163,7 @@ impl World {
         let guard = Arc::new(schema::guard(&settings.limits, introspection).unwrap());
         let mut app = App {
             schema: schema::build(&guard),
+            admission: Admission::new(&settings.http, &database, &metrics),
             database,
             metrics,
             verifier,

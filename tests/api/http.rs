@@ -1,4 +1,5 @@
 //! GraphQL over HTTP: media types, status codes, GET, other origins, compression, headers.
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use trellis::schema::{Mutation, Query, Schema};
 
 use crate::harness::{Answer, World};
 use crate::instance::{run, trellis};
+use crate::metrics::scrape;
 
 const JSON: &str = "application/json; charset=utf-8";
 const GRAPHQL: &str = "application/graphql-response+json; charset=utf-8";
@@ -376,7 +378,7 @@ impl Extension for Defect {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_is_an_internal_error_that_names_its_request() {
+async fn a_panic_is_an_internal_error_that_names_its_request_and_is_counted() {
     let world = World::changed(&[], |app| {
         let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription);
         app.schema = schema.data(Arc::clone(&app.guard)).extension(Defect).finish();
@@ -397,4 +399,5 @@ async fn a_panic_is_an_internal_error_that_names_its_request() {
     }
     let answer = post(&world, &[], "{ server { limits { maxDepth } } }", Value::Null).await;
     assert_eq!(answer.data()["server"]["limits"]["maxDepth"], 12);
+    assert_eq!(scrape(&world).await["trellis_panics_total"], 2.0);
 }

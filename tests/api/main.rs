@@ -41,6 +41,7 @@ mod http;
 mod identity;
 mod key_file;
 mod limits;
+mod overload;
 mod sweeps;
 
 mod conformance;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::World;
 
 /// The samples of `/metrics` by name and labels, each line looked at as the specification of OpenMetrics has it.
-async fn scrape(world: &World) -> BTreeMap<String, f64> {
+pub async fn scrape(world: &World) -> BTreeMap<String, f64> {
     let response = world.http().get(world.url("/metrics")).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let media_type = response.headers()["content-type"].to_str().unwrap();
@@ -61,7 +61,7 @@ fn assert_buckets_grow(samples: &BTreeMap<String, f64>) {
         let count = format!("{name}_count{{{}", others.trim_start_matches(','));
         histograms.entry(count).or_default().push((bound.replace("+Inf", "inf").parse().unwrap(), *value));
     }
-    assert!(histograms.len() >= 6, "saw {:?}", histograms.keys());
+    assert!(histograms.len() >= 3, "saw {:?}", histograms.keys());
     for (count, mut buckets) in histograms {
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         assert!(buckets.is_sorted_by(|a, b| a.1 <= b.1), "{count}: {buckets:?}");

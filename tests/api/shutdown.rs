@@ -82,10 +82,10 @@ impl Held {
         rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
     }
 
-    /// How many sessions the server has.
-    async fn sessions(&self) -> i64 {
+    /// How many transactions of the server are open.
+    async fn transactions(&self) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND application_name LIKE 'trellis %'";
+                   AND application_name = 'trellis primary' AND xact_start IS NOT NULL";
         one(&self.beside, sql).await.try_get_by_index(0).unwrap()
     }
 
@@ -176,9 +176,9 @@ async fn a_second_signal_ends_at_once_and_nothing_is_half_written() {
     ended.assert_refused(&["SIGINT: a second signal: what was under way was cut off"]);
     assert!(created.await.unwrap().is_err(), "nothing was acknowledged");
     held.release().await;
-    eventually("its sessions are gone", async || match held.sessions().await {
+    eventually("its transaction has ended", async || match held.transactions().await {
         0 => Ok(()),
-        sessions => Err(sessions),
+        transactions => Err(transactions),
     })
     .await;
     assert!(held.slugs().await.is_empty(), "and nothing was written");

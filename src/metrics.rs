@@ -1,7 +1,11 @@
 //! Figures for a monitoring system, in the text format of OpenMetrics: requests, statements, pools.
 //!
-//! Every label has few values: the names of operations and users come from clients, and are not among them.
+//! Every label has few values. The names of operations come from clients: only the first hundred that did something for
+//! a caller get series of their own.
 
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -30,6 +34,34 @@ struct RequestLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
     operation: &'static str,
+}
+
+/// Keys of a batch: a level of a query may have thousands.
+const KEYS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 5_000.0];
+
+/// How many operations are told apart by name.
+const MAX_NAMES: usize = 100;
+
+/// The longest name of those, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// The name under which all others are counted.
+const OTHER: &str = "other";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    name: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NameLabels {
+    name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BatchLabels {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -69,7 +101,12 @@ pub struct Metrics {
     request_statements: Histograms<OperationLabels>,
     admission: AdmissionMetrics,
     panics: Counter,
+    names: RwLock<HashSet<String>>,
+    operations: Family<OutcomeLabels, Counter>,
+    operation_duration: Family<NameLabels, Counter<f64, AtomicU64>>,
+    operation_statements: Family<NameLabels, Counter>,
     statement_duration: Histograms<StatementLabels>,
+    batch_keys: Histograms<BatchLabels>,
     pool_wait: Histograms<DoorLabels>,
     pool_timeouts: Family<DoorLabels, Counter>,
     pool_waiting: Family<DoorLabels, Gauge>,
@@ -86,7 +123,12 @@ impl Default for Metrics {
             request_statements: Family::new_with_constructor(|| Histogram::new(STATEMENTS)),
             admission: AdmissionMetrics::default(),
             panics: Counter::default(),
+            names: RwLock::default(),
+            operations: Family::default(),
+            operation_duration: Family::default(),
+            operation_statements: Family::default(),
             statement_duration: Family::new_with_constructor(seconds),
+            batch_keys: Family::new_with_constructor(|| Histogram::new(KEYS)),
             pool_wait: Family::new_with_constructor(seconds),
             pool_timeouts: Family::default(),
             pool_waiting: Family::default(),
@@ -115,6 +157,19 @@ impl Metrics {
         registry.register("http_connections", "HTTP connections that are open now", connections.clone());
         registry.register("requests_refused", "Requests and connections beyond a bound, by which", refused.clone());
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
+        registry.register("operations", "Operations by name, and whether they had an error", self.operations.clone());
+        registry.register_with_unit(
+            "operation_duration",
+            "Time that operations took in all, by name",
+            in_seconds(),
+            self.operation_duration.clone(),
+        );
+        registry.register(
+            "operation_statements",
+            "Statements that operations took in all, by name",
+            self.operation_statements.clone(),
+        );
+        registry.register("batch_keys", "Keys that were loaded together, by kind", self.batch_keys.clone());
         registry.register_with_unit(
             "statement_duration",
             "A statement on its connection, without the wait for one",
@@ -158,10 +213,34 @@ impl Metrics {
         self.panics.inc();
     }
 
+    /// An operation was answered that a document calls `name`; `-` where it has none.
+    pub fn operation_answered(&self, name: &str, code: &'static str, total: Duration, statements: usize) {
+        let is_ok = code == "OK";
+        // Whoever has no valid token makes no statement, and can use up no name.
+        let name = if self.is_told_apart(name, is_ok && statements > 0) { name } else { OTHER }.to_owned();
+        let outcome = if is_ok { "ok" } else { "error" };
+        self.operations.get_or_create(&OutcomeLabels { name: name.clone(), outcome }).inc();
+        let labels = NameLabels { name };
+        self.operation_duration.get_or_create(&labels).inc_by(total.as_secs_f64());
+        self.operation_statements.get_or_create(&labels).inc_by(u64::try_from(statements).unwrap_or(u64::MAX));
+    }
+
+    /// Whether a name has series of its own; one that `may_begin` to gets them while there are any left.
+    fn is_told_apart(&self, name: &str, may_begin: bool) -> bool {
+        if self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+            return true;
+        }
+        if !may_begin || name.len() > MAX_NAME_BYTES {
+            return false;
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.len() < MAX_NAMES && (names.insert(name.to_owned()) || names.contains(name))
+    }
+
     /// The figures of statements, for those who run them.
     #[must_use]
     pub fn statements(&self) -> StatementMetrics {
-        StatementMetrics { duration: self.statement_duration.clone() }
+        StatementMetrics { duration: self.statement_duration.clone(), batch_keys: self.batch_keys.clone() }
     }
 
     /// The figures of one door's pool.
@@ -255,12 +334,19 @@ impl AdmissionMetrics {
 #[derive(Clone, Debug)]
 pub struct StatementMetrics {
     duration: Histograms<StatementLabels>,
+    batch_keys: Histograms<BatchLabels>,
 }
 
 impl StatementMetrics {
     /// A statement ended on a kind of server, well or not.
     pub fn ran(&self, statement: &'static str, target: &'static str, elapsed: Duration) {
         self.duration.get_or_create(&StatementLabels { statement, target }).observe(elapsed.as_secs_f64());
+    }
+
+    /// Keys of a kind are loaded together.
+    pub fn batched(&self, kind: &'static str, keys: usize) {
+        let keys = u32::try_from(keys).unwrap_or(u32::MAX);
+        self.batch_keys.get_or_create(&BatchLabels { kind }).observe(f64::from(keys));
     }
 }
 

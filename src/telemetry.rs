@@ -49,6 +49,9 @@ impl Answered<'_> {
         let executed = self.meter.executed();
         let kind = self.kind.map_or("none", Operation::name);
         metrics.request_answered(kind, self.code, self.total, executed.len());
+        if self.kind.is_some() {
+            metrics.operation_answered(self.operation, self.code, self.total, executed.len());
+        }
         let database: Duration = executed.iter().map(|statement| statement.elapsed).sum();
         let uses = |target| executed.iter().any(|statement| statement.target == target);
         let route = match (uses(Target::Primary), uses(Target::Replica)) {

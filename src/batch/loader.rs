@@ -146,9 +146,16 @@ async fn load<K: Key>(scope: &Scope, keys: &[K]) -> Result<HashMap<K, K::Value>,
     for key in keys {
         groups.entry(key.group()).or_default().push(key.clone());
     }
+    let batch = scope.reader.batch(kind::<K>(), keys.len());
     let loaded = groups.into_iter().map(async |(group, keys)| {
         let statement = K::statement(&group, &keys, scope.viewer).keys(keys.len());
-        K::answers(&group, &keys, &scope.reader.rows(statement).await?)
+        K::answers(&group, &keys, &batch.rows(statement).await?)
     });
     Ok(try_join_all(loaded).await?.into_iter().flatten().collect())
+}
+
+/// The name of a kind of key: that of its type.
+fn kind<K: Key>() -> &'static str {
+    let path = std::any::type_name::<K>();
+    path.rsplit("::").next().unwrap_or(path)
 }

@@ -50,6 +50,12 @@ pub struct PoolSettings {
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
     pub report_timeout_ms: u64,
 
+    /// Milliseconds after which a statement is told in the log, with its name, the operation and the request id, and
+    /// without its values. 0 tells of none.
+    #[arg(long, env = "TRELLIS_SLOW_STATEMENT_MS", default_value_t = 500, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(0..=600_000), global = true)]
+    pub slow_statement_ms: u64,
+
     /// Milliseconds that a replica may be behind and still serve reports; past that the primary does.
     #[arg(long, env = "TRELLIS_MAX_STALENESS_MS", default_value_t = 30_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(500..=86_400_000), global = true)]

@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 use super::administration::{parse_address, set_on_connect, without_float_digits};
 use super::consistency::{LogPosition, Sealer};
 use super::pools::{Pool, Role};
-use super::{Executed, Meter, NamedStatement, Sent};
+use super::running::Running;
+use super::{Batch, Executed, Meter, NamedStatement, Origin, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
 use crate::metrics::{Metrics, PoolMetrics, PoolSize, StatementMetrics};
@@ -70,6 +71,8 @@ pub struct Door {
     name: String,
     metrics: PoolMetrics,
     statements: StatementMetrics,
+    /// How long a statement may take before the log tells of it; none where it never does.
+    slow: Option<Duration>,
 }
 
 impl Door {
@@ -101,6 +104,7 @@ impl Door {
             name: pool.door.clone(),
             metrics: metrics.pool(&pool.door),
             statements: metrics.statements(),
+            slow: Some(settings.slow_statement_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
         })
     }
 
@@ -157,20 +161,33 @@ impl Door {
         meter: &Meter,
         statement: NamedStatement,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let sent = meter.sent(self, &statement);
-        let NamedStatement { name, statement, keys } = statement;
+        let running = Running::begin(self, meter, &statement);
+        let NamedStatement { statement, .. } = statement;
         let values = SqlxValues(statement.values.unwrap_or(Values(Vec::new())));
         let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), values);
-        let started = Instant::now();
-        let rows = query.fetch_all(connection).await;
-        let (elapsed, count) = (started.elapsed(), rows.as_ref().map_or(0, Vec::len));
-        self.record(meter, Executed { name, target: self.target, keys, rows: count, elapsed, sent });
-        Ok(rows.map_err(query_error)?.into_iter().map(QueryResult::from).collect())
+        let rows = query.fetch_all(connection).await.map_err(query_error);
+        running.end(rows.as_ref().map(Vec::len));
+        Ok(rows?.into_iter().map(QueryResult::from).collect())
     }
 
-    /// Counts a statement.
+    /// Counts a statement, and tells of it in the log where it was slow. Its values may be anybody's secrets.
     pub(super) fn record(&self, meter: &Meter, executed: Executed) {
-        self.statements.ran(executed.name, executed.target.name(), executed.elapsed);
+        let Executed { name, target, keys, rows, elapsed, .. } = executed;
+        self.statements.ran(name, target.name(), elapsed);
+        if self.slow.is_some_and(|slow| elapsed >= slow) {
+            let (operation, request_id) = meter.origin().map_or(("-", "-"), Origin::names);
+            tracing::warn!(
+                statement = name,
+                target = target.name(),
+                duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                rows,
+                keys,
+                failure = executed.failure.as_deref().unwrap_or("none"),
+                operation,
+                request_id,
+                "slow statement"
+            );
+        }
         meter.record(executed);
     }
 }
@@ -257,6 +274,22 @@ impl Reader {
             none => none.insert(begin(self.door.acquire(&self.meter).await?, BEGIN_SNAPSHOT).await?),
         };
         Ok(self.door.run(transaction, &self.meter, statement).await?)
+    }
+
+    /// The same reader, for the statements of one batch of so many keys of a kind. The batch ends when it is dropped.
+    #[must_use]
+    pub fn batch(&self, kind: &'static str, keys: usize) -> Batch {
+        self.door.statements.batched(kind, keys);
+        Batch::begin(self, kind, keys)
+    }
+
+    /// The same reader, whose statements count with another meter.
+    pub(super) fn counted_by(&self, meter: Meter) -> Self {
+        Self { meter, ..self.clone() }
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Runs one statement outside the snapshot.

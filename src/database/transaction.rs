@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::door::{Effect, PoolTransaction, begin, query_error};
 use super::failure::is_repeatable;
 use super::idempotency::{Claim, IdempotencyKey};
+use super::running::failure;
 use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
 use crate::error::{Error, Failure, StatementFailure, UserError};
 
@@ -157,7 +158,10 @@ impl Writer {
         let started = Instant::now();
         let result = work.await;
         let elapsed = started.elapsed();
-        let executed = Executed { name, target: self.door.target, keys: 1, rows: 0, elapsed, sent: None };
+        let failure = result.as_ref().err().map(failure);
+        let target = self.door.target;
+        let executed =
+            Executed { name, target, keys: 1, rows: 0, began: started, elapsed, failure, batch: None, sent: None };
         self.door.record(&self.meter, executed);
         result.map_err(Error::from)
     }

@@ -18,7 +18,7 @@ use super::media_type::MediaType;
 use super::response::{Refused, finish, refuse, respond};
 use super::{App, REQUEST_ID, request};
 use crate::config::Limits;
-use crate::database::{Meter, Operation, Target};
+use crate::database::{Meter, Operation, Origin, Target};
 use crate::error::{Code, Error};
 use crate::guard::Cost;
 use crate::telemetry::{Answered, milliseconds};
@@ -32,23 +32,23 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
     let meter = Meter::default();
-    let mut asked = Asked { operation: String::from("-"), kind: None };
+    let mut asked = Asked { operation: String::from("-"), kind: None, request_id };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
         Ok(media_type) => (media_type, caught(&app, answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
+    let Asked { operation, kind, request_id } = &asked;
     let (code, response) = match outcome {
         Ok(mut answer) => {
-            let code = finish(&mut answer, &request_id);
+            let code = finish(&mut answer, request_id);
             if app.debug_sql && is_asked_for(&parts.headers, "sql") {
                 answer.extensions.insert("sql".to_owned(), statements(&meter));
             }
             (code, respond(&answer, media_type))
         }
-        Err(refused) => (refused.code().as_str(), refuse(refused, media_type, &request_id)),
+        Err(refused) => (refused.code().as_str(), refuse(refused, media_type, request_id)),
     };
-    let Asked { operation, kind } = &asked;
-    let (total, request_id) = (started.elapsed(), &request_id);
+    let total = started.elapsed();
     Answered { operation, kind: *kind, meter: &meter, total, code, request_id }.tell(&app.metrics);
     response
 }
@@ -58,6 +58,7 @@ struct Asked {
     /// The document's name of the operation; `-` where it has none.
     operation: String,
     kind: Option<Operation>,
+    request_id: String,
 }
 
 /// Makes a panic an answer, and counts it. The runtime has printed it already.
@@ -87,6 +88,7 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadUserInput, "Send mutations by POST, with JSON.");
         return Err(refused.telling(header::ALLOW, "POST"));
     }
+    let meter = &meter.of(Origin { operation: asked.operation.clone(), request_id: asked.request_id.clone() });
     let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
     let route = app.database.route(operation, meter, after).await;
     let limits = app.guard.limits();

@@ -56,6 +56,7 @@ mod pools;
 mod replication;
 mod seed;
 mod shutdown;
+mod telemetry;
 
 mod bench;
 mod command_line;

@@ -2,8 +2,10 @@
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::json;
+use trellis::metrics::Metrics;
 
 use crate::harness::World;
 
@@ -47,7 +49,7 @@ pub async fn scrape(world: &World) -> BTreeMap<String, f64> {
         assert!(value >= 0.0, "{line}");
         assert!(samples.insert(sample.to_owned(), value).is_none(), "each sample once: {line}");
     }
-    assert!(families.len() >= 9, "{families:?}");
+    assert!(families.len() >= 13, "{families:?}");
     assert_buckets_grow(&samples);
     samples
 }
@@ -111,10 +113,80 @@ async fn the_metrics_count_requests_statements_and_pools_and_can_be_read_by_a_sc
         let open = |state| of(&format!("trellis_pool_connections{{door=\"{door}\",state=\"{state}\"}}"));
         assert!((1.0..=f64::from(max)).contains(&(open("idle") + open("in_use"))), "{door}");
     }
-    let strangers = ["Mine", "ada", "home", "this"];
+    for (kind, batches, keys) in [("WorkspacesOfUser", 4, 4), ("ProjectsOfWorkspace", 3, 3), ("Tally", 1, 1)] {
+        assert_eq!(of(&format!("trellis_batch_keys_count{{kind=\"{kind}\"}}")), f64::from(batches), "{kind}");
+        assert_eq!(of(&format!("trellis_batch_keys_sum{{kind=\"{kind}\"}}")), f64::from(keys), "{kind}");
+    }
+    let strangers = ["ada", "home", "this"];
     let told: BTreeSet<&String> =
         samples.keys().filter(|key| strangers.iter().any(|word| key.contains(word))).collect();
-    assert!(told.is_empty(), "nothing that comes from clients is a label: {told:?}");
+    assert!(told.is_empty(), "nothing else that comes from clients is a label: {told:?}");
+}
+
+#[tokio::test]
+async fn a_batch_is_counted_with_all_its_keys() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    world.fill(home, ada, [7, 2, 0]).await;
+    let document =
+        "{ workspaces(first: 1) { nodes { projects(first: 100) { nodes { tasks(first: 1) { totalCount } } } } } }";
+    world.ask(ada, document, json!({})).await.data();
+    let samples = scrape(&world).await;
+    let of = |sample: &str| samples.get(sample).copied().unwrap_or_else(|| panic!("there is {sample}: {samples:#?}"));
+    assert_eq!(of("trellis_batch_keys_sum{kind=\"TaskCount\"}"), 7.0);
+    assert_eq!(of("trellis_batch_keys_count{kind=\"TaskCount\"}"), 1.0);
+    assert_eq!(of("trellis_batch_keys_bucket{le=\"5.0\",kind=\"TaskCount\"}"), 0.0);
+    assert_eq!(of("trellis_batch_keys_bucket{le=\"10.0\",kind=\"TaskCount\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn operations_are_counted_by_the_names_that_their_documents_give_them() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    for _ in 0..3 {
+        world.ask(ada, "query Me { viewer { name } }", json!({})).await.data();
+    }
+    // A name that is known is told apart whatever becomes of the operation; one that never worked is not.
+    world.ask_anonymously("query Me { viewer { name } }").await;
+    world.ask_anonymously("query Stranger { viewer { name } }").await;
+    world.ask_anonymously("query Nothing { __typename }").await.data();
+    world.ask(ada, "{ viewer { name } }", json!({})).await.data();
+    let long = format!("query Long{} {{ viewer {{ name }} }}", "g".repeat(61));
+    world.ask(ada, &long, json!({})).await.data();
+
+    let samples = scrape(&world).await;
+    let of = |sample: &str| samples.get(sample).copied().unwrap_or_else(|| panic!("there is {sample}: {samples:#?}"));
+    for (name, outcome, count) in
+        [("Me", "ok", 3), ("Me", "error", 1), ("-", "ok", 1), ("other", "ok", 2), ("other", "error", 1)]
+    {
+        let sample = format!("trellis_operations_total{{name=\"{name}\",outcome=\"{outcome}\"}}");
+        assert_eq!(of(&sample), f64::from(count), "{sample}");
+    }
+    assert_eq!(of("trellis_operation_statements_total{name=\"Me\"}"), 3.0);
+    assert!(of("trellis_operation_duration_seconds_total{name=\"Me\"}") > 0.0);
+    assert!(samples.keys().all(|sample| !sample.contains("Stranger") && !sample.contains("Nothing")));
+    assert!(samples.keys().all(|sample| !sample.contains("Long")));
+}
+
+#[test]
+fn ten_thousand_names_of_operations_make_no_more_series_than_a_hundred() {
+    let metrics = Metrics::default();
+    let series = || metrics.text().unwrap().lines().filter(|line| line.starts_with("trellis_operation")).count();
+    let answer = |count: usize| {
+        for _ in 0..count {
+            let name = format!("N{}", trellis::clock::new_id().simple());
+            metrics.operation_answered(&name, "OK", Duration::from_millis(1), 1);
+            metrics.operation_answered(&name, "TIMEOUT", Duration::from_millis(1), 1);
+        }
+    };
+    answer(50);
+    // Both outcomes, the time and the statements, of each.
+    assert_eq!(series(), 4 * 50);
+    answer(10_000);
+    assert_eq!(series(), 4 * 101, "a hundred, and all others together");
+    let others = metrics.text().unwrap();
+    assert!(others.contains("trellis_operations_total{name=\"other\",outcome=\"ok\"} 9950\n"), "{others}");
 }
 
 #[tokio::test]

@@ -1,0 +1,268 @@
+//! Clients that write and read at the same time, and remember every answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::ledger::{Entry, Outcome};
+
+const WRITE: &str = "mutation FaultWrite($input: TaskCreateInput!) {
+  taskCreate(input: $input) { task { id } userErrors { code message } consistencyToken }
+}";
+
+/// Rows and a report, so that both ways to a replica are asked.
+const READ: &str = "query FaultRead($id: ID!) {
+  project(id: $id) { tasks(first: 1) { totalCount } report { totals { total } freshness { source replica } } }
+}";
+
+/// How long a client waits for an answer. Longer than any deadline of the server: an answer that comes later is none.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a client waits after a failure, so that the end of a fault is seen soon.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Write,
+    /// With the token of the client's last write.
+    ReadWithToken,
+    ReadWithoutToken,
+}
+
+/// One answer, or the lack of it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub kind: Kind,
+    pub began: Instant,
+    pub took: Duration,
+    /// OK, the code of the first error, or what happened instead of an answer.
+    pub code: String,
+    /// A 503 said when to come again; true for everything else.
+    pub says_when: bool,
+    /// Where a report came from: `primary`, or the replica's name.
+    pub source: Option<String>,
+    /// The client's own write was missing.
+    pub stale: bool,
+}
+
+impl Event {
+    pub fn is_ok(&self) -> bool {
+        self.code == OK
+    }
+
+    pub fn ended(&self) -> Instant {
+        self.began + self.took
+    }
+}
+
+pub const OK: &str = "OK";
+/// No connection was made, so nothing was sent.
+pub const REFUSED: &str = "connection refused";
+/// The connection ended before the answer was whole.
+pub const CUT: &str = "connection cut";
+/// Nothing came.
+pub const SILENCE: &str = "no answer";
+/// The code of a write whose COMMIT was sent and not answered.
+const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+/// The code of a read whose token is of a write that a promotion has lost.
+pub const WRITE_LOST: &str = "WRITE_LOST_IN_FAILOVER";
+
+/// Who asks whom.
+#[derive(Clone)]
+pub struct Caller {
+    http: reqwest::Client,
+    pub url: String,
+    bearer: String,
+}
+
+/// What came back.
+pub struct Reply {
+    pub code: String,
+    pub body: Value,
+    says_when: bool,
+}
+
+impl Caller {
+    pub fn new(url: String, bearer: String) -> Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        Ok(Self { http, url, bearer })
+    }
+
+    pub async fn ask(&self, document: &str, variables: Value, token: Option<&str>) -> Reply {
+        let mut request = self.http.post(&self.url).bearer_auth(&self.bearer);
+        request = request.header("accept", "application/graphql-response+json");
+        if let Some(token) = token {
+            request = request.header("x-consistency-token", token);
+        }
+        let sent = request.json(&json!({ "query": document, "variables": variables })).send().await;
+        match Self::read(sent).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                let code = match () {
+                    () if error.is_timeout() => SILENCE,
+                    () if error.is_connect() => REFUSED,
+                    () => CUT,
+                };
+                Reply { code: code.to_owned(), body: Value::Null, says_when: true }
+            }
+        }
+    }
+
+    async fn read(sent: reqwest::Result<reqwest::Response>) -> reqwest::Result<Reply> {
+        let response = sent?;
+        let status = response.status();
+        let says_when = status.as_u16() != 503 || response.headers().contains_key("retry-after");
+        let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+        let code = match body["errors"][0]["extensions"]["code"].as_str() {
+            Some(code) => code.to_owned(),
+            None if status.is_success() => OK.to_owned(),
+            None => format!("HTTP {}", status.as_u16()),
+        };
+        Ok(Reply { code, body, says_when })
+    }
+
+    /// Writes a task, whose title is the write's key.
+    pub async fn write(&self, project: Uuid, title: &str) -> (Reply, Outcome) {
+        let input = json!({ "projectId": project, "title": title, "idempotencyKey": title });
+        let mut reply = self.ask(WRITE, json!({ "input": input }), None).await;
+        let payload = &reply.body["data"]["taskCreate"];
+        if let Some(id) = payload["task"]["id"].as_str().and_then(|id| id.parse().ok()) {
+            let token = payload["consistencyToken"].as_str().map(str::to_owned);
+            return (reply, Outcome::Acknowledged { id, token });
+        }
+        if let Some(code) = payload["userErrors"][0]["code"].as_str() {
+            reply.code = code.to_owned();
+        }
+        let outcome = match reply.code.as_str() {
+            OUTCOME_UNKNOWN | CUT | SILENCE => Outcome::Unknown,
+            _ => Outcome::Refused(reply.code.clone()),
+        };
+        (reply, outcome)
+    }
+}
+
+/// Clients at work.
+pub struct Load {
+    events: Arc<Mutex<Vec<Event>>>,
+    clients: Vec<JoinHandle<Vec<Entry>>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Load {
+    /// A client for each project. Each writes once and reads three times, and again after `pace`.
+    pub fn start(callers: Vec<Caller>, projects: &[Uuid], name: &str, pace: Duration) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        let clients = callers.into_iter().zip(projects).enumerate().map(|(number, (caller, project))| {
+            let client = Client {
+                caller,
+                project: *project,
+                name: format!("{name} {number}"),
+                events: Arc::clone(&events),
+                entries: Vec::new(),
+                acknowledged: 0,
+                token: None,
+            };
+            tokio::spawn(client.run(pace, stopped.clone()))
+        });
+        Self { clients: clients.collect(), events, stop }
+    }
+
+    /// All answers until now.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the answers that are still to come, and gives everything that was written.
+    pub async fn stop(self) -> Result<(Vec<Entry>, Vec<Event>)> {
+        self.stop.send_replace(true);
+        let mut entries = Vec::new();
+        for client in self.clients {
+            entries.extend(client.await?);
+        }
+        let events = std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((entries, events))
+    }
+}
+
+struct Client {
+    caller: Caller,
+    project: Uuid,
+    name: String,
+    events: Arc<Mutex<Vec<Event>>>,
+    entries: Vec<Entry>,
+    /// How many of its writes were acknowledged before `token` was given, and not reported as lost since.
+    acknowledged: u64,
+    token: Option<String>,
+}
+
+impl Client {
+    async fn run(mut self, pace: Duration, stopped: watch::Receiver<bool>) -> Vec<Entry> {
+        while !*stopped.borrow() {
+            let next = tokio::time::Instant::now() + pace;
+            let mut good = self.write().await;
+            for kind in [Kind::ReadWithToken, Kind::ReadWithoutToken, Kind::ReadWithToken] {
+                good &= self.read(kind).await;
+            }
+            let pause = if good { next } else { next.min(tokio::time::Instant::now() + PAUSE) };
+            tokio::time::sleep_until(pause).await;
+        }
+        self.entries
+    }
+
+    async fn write(&mut self) -> bool {
+        let title = format!("{} {}", self.name, self.entries.len());
+        let began = Instant::now();
+        let (reply, outcome) = self.caller.write(self.project, &title).await;
+        let code = if matches!(outcome, Outcome::Acknowledged { .. }) { OK.to_owned() } else { reply.code };
+        if let Outcome::Acknowledged { token, .. } = &outcome {
+            self.acknowledged += 1;
+            self.token.clone_from(token);
+        }
+        self.entries.push(Entry { project: self.project, title, outcome });
+        let event = Event {
+            kind: Kind::Write,
+            began,
+            took: began.elapsed(),
+            code,
+            says_when: reply.says_when,
+            source: None,
+            stale: false,
+        };
+        self.record(event)
+    }
+
+    async fn read(&mut self, kind: Kind) -> bool {
+        let token = if kind == Kind::ReadWithToken { self.token.clone() } else { None };
+        // Before the first write there is nothing to compare with.
+        if kind == Kind::ReadWithToken && token.is_none() {
+            return true;
+        }
+        let began = Instant::now();
+        let reply = self.caller.ask(READ, json!({ "id": self.project }), token.as_deref()).await;
+        let took = began.elapsed();
+        let project = &reply.body["data"]["project"];
+        let counts = [&project["tasks"]["totalCount"], &project["report"]["totals"]["total"]];
+        // A count that is null without an error is a project that is not there yet.
+        let stale = reply.code == OK && counts.iter().any(|count| count.as_u64().unwrap_or(0) < self.acknowledged);
+        if reply.code == WRITE_LOST {
+            self.acknowledged = 0;
+            self.token = None;
+        }
+        let freshness = &project["report"]["freshness"];
+        let source = freshness["replica"].as_str().or(freshness["source"].as_str()).map(str::to_lowercase);
+        self.record(Event { kind, began, took, code: reply.code, says_when: reply.says_when, source, stale })
+    }
+
+    fn record(&self, event: Event) -> bool {
+        let good = event.is_ok();
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        good
+    }
+}

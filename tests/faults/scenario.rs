@@ -1,0 +1,100 @@
+//! A fault: how it is made, how it ends, what is promised for it; and the one way in which all of them are played.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+
+use crate::client::Event;
+use crate::findings::{Findings, judge};
+use crate::ledger::{audit, resolve};
+use crate::proxy::Mode;
+use crate::stage::Stage;
+
+/// What is done to a stage.
+pub type Step = for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<()>>;
+
+/// One fault.
+pub struct Scenario {
+    pub name: &'static str,
+    /// What happens, for people.
+    pub about: &'static str,
+    /// Settings of Trellis beyond the defaults.
+    pub words: &'static [&'static str],
+    pub promise: Promise,
+    /// What has to be there before clients begin. It says where the scenario cannot be played here.
+    pub prepare: for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<Option<String>>>,
+    /// How the proxy of a server, by its number, behaves while the fault lasts.
+    pub wire: Option<(usize, Mode)>,
+    /// The least time that the fault lasts.
+    pub lasts: Duration,
+    /// Makes the fault.
+    pub strike: Step,
+    /// Ends it.
+    pub heal: Step,
+    /// The servers cannot be used for another scenario.
+    pub spends_cluster: bool,
+}
+
+/// What clients may see while the fault lasts. Nothing acknowledged may be lost or applied twice, and nothing may be
+/// stale, in any of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Promise {
+    /// Codes of writes, beside OK.
+    pub writes: &'static [&'static str],
+    /// Codes of reads, beside OK.
+    pub reads: &'static [&'static str],
+    /// Every write is answered within this, beyond what a write took at worst before the fault.
+    pub write_within: Duration,
+    /// Every read, likewise.
+    pub read_within: Duration,
+    /// From the end of the fault until nothing fails any more.
+    pub recovers_within: Duration,
+}
+
+/// Clients are at work before, during and after the fault.
+const BEFORE: Duration = Duration::from_secs(1);
+
+/// Plays a scenario. The stage comes back for the next one.
+pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<Findings> {
+    if let Some(reason) = (scenario.prepare)(stage).await? {
+        return Ok(Findings { name: scenario.name.to_owned(), skipped: Some(reason), ..Findings::default() });
+    }
+    stage.begin(scenario.name)?;
+    tokio::time::sleep(BEFORE).await;
+    let struck = Instant::now();
+    if let Some((server, mode)) = &scenario.wire {
+        stage.proxies[*server].set(mode.clone());
+    }
+    (scenario.strike)(stage).await?;
+    tokio::time::sleep(stage.hold.max(scenario.lasts).saturating_sub(struck.elapsed())).await;
+    if let Some((server, _)) = &scenario.wire {
+        stage.proxies[*server].set(Mode::Pass);
+    }
+    (scenario.heal)(stage).await?;
+    let healed = Instant::now();
+    let recovered = stage.settled(healed).await;
+    let load = stage.load.take();
+    let (mut entries, events) = match load {
+        Some(load) => load.stop().await?,
+        None => Default::default(),
+    };
+    entries.append(&mut stage.entries);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let in_transaction = stage.left_in_transaction().await?;
+    let unknown = resolve(&mut entries, &stage.caller()?).await?;
+    let audit = audit(&entries, stage.primary()).await?;
+    let settled = recovered.map_or_else(Instant::now, |time| healed + time);
+    // What was under way when the fault began belongs to it.
+    let (during, outside): (Vec<Event>, Vec<Event>) =
+        events.into_iter().partition(|event| event.ended() >= struck && event.began <= settled);
+    let mut findings = Findings::of(scenario.name, &during, &outside);
+    findings.writes(&entries, unknown);
+    findings.in_transaction = in_transaction;
+    findings.recovered = recovered;
+    findings.audited(&audit);
+    findings.notes.append(&mut stage.notes);
+    findings.broken.append(&mut stage.broken);
+    judge(&mut findings, &scenario.promise, [&during, &outside], slack);
+    Ok(findings)
+}

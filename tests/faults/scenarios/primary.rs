@@ -1,0 +1,97 @@
+//! The primary ends, or stands still.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{INVISIBLE, NOTHING};
+use crate::client::Kind;
+use crate::scenario::{Promise, Scenario};
+use crate::stage::Stage;
+
+/// Without the primary nothing is written, and reads go on. A read whose token no replica has reached is refused.
+pub const DOWN: Promise = Promise { writes: &["UNAVAILABLE", "OUTCOME_UNKNOWN"], reads: &["UNAVAILABLE"], ..INVISIBLE };
+
+/// Where nothing comes at all, an answer may take as long as the deadlines say.
+pub const SILENT: Promise = Promise {
+    writes: &["UNAVAILABLE", "OUTCOME_UNKNOWN", "OVERLOADED", "TIMEOUT"],
+    reads: &["UNAVAILABLE", "OVERLOADED", "TIMEOUT"],
+    write_within: Duration::from_secs(10),
+    read_within: Duration::from_secs(10),
+    ..INVISIBLE
+};
+
+/// Longer than a statement may take.
+pub const PAST_DEADLINES: Duration = Duration::from_secs(7);
+
+pub fn scenarios() -> [Scenario; 3] {
+    [
+        Scenario {
+            name: "primary-killed",
+            about: "SIGKILL to all processes of the primary; it is started again",
+            promise: DOWN,
+            strike: |stage| {
+                Box::pin(async {
+                    stage.primary().kill();
+                    Ok(())
+                })
+            },
+            heal: |stage| {
+                Box::pin(async {
+                    reads_go_on(stage);
+                    stage.primary().start().await
+                })
+            },
+            ..NOTHING
+        },
+        Scenario {
+            name: "primary-stopped",
+            about: "an immediate stop of the primary, without a checkpoint; it is started again",
+            promise: DOWN,
+            strike: |stage| Box::pin(async { stage.primary().stop("immediate").await }),
+            heal: |stage| {
+                Box::pin(async {
+                    reads_go_on(stage);
+                    stage.primary().start().await
+                })
+            },
+            ..NOTHING
+        },
+        Scenario {
+            name: "primary-frozen",
+            about: "SIGSTOP to all processes of the primary, then SIGCONT: longer than a statement may take",
+            promise: SILENT,
+            lasts: PAST_DEADLINES,
+            strike: |stage| {
+                Box::pin(async {
+                    stage.primary().signal(Signal::SIGSTOP);
+                    Ok(())
+                })
+            },
+            heal: |stage| {
+                Box::pin(async {
+                    stage.primary().signal(Signal::SIGCONT);
+                    Ok(())
+                })
+            },
+            ..NOTHING
+        },
+    ]
+}
+
+/// While the primary is away, replicas answer what needs no newer data.
+fn reads_go_on(stage: &mut Stage) {
+    let events = stage.events();
+    let hold = stage.hold;
+    let late = events.iter().filter(|event| event.kind != Kind::Write && event.began.elapsed() < hold / 2);
+    let (answered, refused): (Vec<_>, Vec<_>) = late.partition(|event| event.is_ok());
+    let from_replica =
+        answered.iter().filter(|event| event.source.as_deref().is_some_and(|it| it.starts_with("replica")));
+    let from_replica = from_replica.count();
+    stage.notes.push(format!(
+        "without a primary {} reads were answered and {} were not",
+        answered.len(),
+        refused.len()
+    ));
+    stage.require(from_replica > 0, "no read was answered by a replica while the primary was away");
+}

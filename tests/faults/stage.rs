@@ -1,0 +1,160 @@
+//! What a fault happens to: the servers, a proxy before each, and Trellis, which knows only the proxies.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use trellis::clock;
+use trellis::identity::Signer;
+use uuid::Uuid;
+
+use crate::client::{Caller, Event, Kind, Load};
+use crate::cluster::{Cluster, DATABASE, Server};
+use crate::instance::{Instance, SECRET};
+use crate::ledger::Entry;
+use crate::proxy::Proxy;
+
+/// How many clients write and read at the same time, and how long each rests in between: a modest load.
+pub const CLIENTS: usize = 8;
+const PACE: Duration = Duration::from_millis(150);
+
+/// How long nothing may fail until the fault counts as overcome.
+const CALM: Duration = Duration::from_secs(1);
+/// How long that may take; what is promised is judged elsewhere.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Everything that a scenario may break.
+pub struct Stage {
+    pub cluster: Cluster,
+    /// In the order of the servers.
+    pub proxies: Vec<Proxy>,
+    pub trellis: Instance,
+    /// A user, who owns the projects.
+    pub user: Uuid,
+    pub projects: Vec<Uuid>,
+    /// Where clients ask.
+    pub entrance: String,
+    pub load: Option<Load>,
+    /// What was written beside the load.
+    pub entries: Vec<Entry>,
+    /// How long a fault lasts.
+    pub hold: Duration,
+    /// Whether there is time for large numbers.
+    pub is_long: bool,
+    /// What the scenario itself found to be broken.
+    pub broken: Vec<String>,
+    /// What it has to say besides.
+    pub notes: Vec<String>,
+}
+
+impl Stage {
+    /// Proxies, Trellis with the settings `words`, and a project for each client.
+    pub async fn set(cluster: Cluster, words: &[&str], (hold, is_long): (Duration, bool)) -> Result<Self> {
+        let mut proxies = Vec::new();
+        for server in &cluster.servers {
+            proxies.push(Proxy::start(&server.socket()).await?);
+        }
+        let (user, projects) = world(&cluster.servers[0]).await?;
+        cluster.replicated().await?;
+        let addresses: Vec<String> =
+            proxies.iter().map(|proxy| format!("postgres://trellis@{}/{DATABASE}", proxy.address)).collect();
+        let trellis = Instance::start(&cluster.directory.join("trellis.log"), &addresses, words).await?;
+        let entrance = trellis.url();
+        Ok(Self {
+            cluster,
+            proxies,
+            trellis,
+            user,
+            projects,
+            entrance,
+            load: None,
+            entries: Vec::new(),
+            hold,
+            is_long,
+            broken: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    pub fn primary(&self) -> &Server {
+        &self.cluster.servers[0]
+    }
+
+    pub fn replicas(&self) -> &[Server] {
+        &self.cluster.servers[1..]
+    }
+
+    /// A client of its own.
+    pub fn caller(&self) -> Result<Caller> {
+        Caller::new(self.entrance.clone(), Signer::new(SECRET).mint(self.user, 24)?)
+    }
+
+    /// Lets the clients begin.
+    pub fn begin(&mut self, name: &str) -> Result<()> {
+        let callers = (0..CLIENTS).map(|_| self.caller()).collect::<Result<_>>()?;
+        self.load = Some(Load::start(callers, &self.projects, name, PACE));
+        Ok(())
+    }
+
+    /// Notes a promise that was broken, where it was.
+    pub fn require(&mut self, is_kept: bool, broken: impl Into<String>) {
+        if !is_kept {
+            self.broken.push(broken.into());
+        }
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.load.as_ref().map(Load::events).unwrap_or_default()
+    }
+
+    /// Waits until nothing has failed for a while that began after `healed`, and says how long after it the last
+    /// failure ended, or the first write and the first read succeeded.
+    pub async fn settled(&self, healed: Instant) -> Option<Duration> {
+        loop {
+            let events: Vec<Event> = self.events().into_iter().filter(|event| event.began >= healed).collect();
+            let first = |kind| {
+                let good = events.iter().filter(|event| event.kind == kind && event.is_ok());
+                good.map(Event::ended).min()
+            };
+            let last_bad = events.iter().filter(|event| !event.is_ok()).map(Event::ended).max();
+            if let (Some(write), Some(read)) = (first(Kind::Write), first(Kind::ReadWithToken)) {
+                let overcome = last_bad.unwrap_or(write.max(read));
+                if overcome.elapsed() >= CALM {
+                    return Some(overcome - healed);
+                }
+            }
+            if healed.elapsed() > PATIENCE {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Counts the sessions of Trellis, on all servers, that have been in a transaction for a while though nobody asks.
+    pub async fn left_in_transaction(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'trellis %' \
+                   AND state LIKE 'idle in transaction%' AND now() - xact_start > interval '300 ms'";
+        let mut left = 0;
+        for server in &self.cluster.servers {
+            left += u64::try_from(server.one::<i64>(sql).await?)?;
+        }
+        Ok(left)
+    }
+}
+
+/// A user with a workspace, and in it a project for each client.
+async fn world(primary: &Server) -> Result<(Uuid, Vec<Uuid>)> {
+    let (user, workspace) = (clock::new_id(), clock::new_id());
+    let projects: Vec<Uuid> = (0..CLIENTS).map(|_| clock::new_id()).collect();
+    let rows: Vec<String> =
+        projects.iter().map(|id| format!("('{id}', '{workspace}', 'A project', 'active')")).collect();
+    primary
+        .execute(&format!(
+            "INSERT INTO users (id, email, name) VALUES ('{user}', '{user}@example.com', 'A user');
+             INSERT INTO workspaces (id, name, slug) VALUES ('{workspace}', 'A workspace', 'w-{workspace}');
+             INSERT INTO members (id, workspace_id, user_id, role) VALUES ('{workspace}', '{workspace}', '{user}', 'owner');
+             INSERT INTO projects (id, workspace_id, name, status) VALUES {}",
+            rows.join(",")
+        ))
+        .await?;
+    Ok((user, projects))
+}

@@ -1,101 +1,28 @@
-//! A server of its own for each test, on a database of its own, cloned from a migrated template. The database lives in
-//! a private cluster that the first test starts and that ends when the test process does, however it ends.
+//! A server of its own for each test, on a database of its own.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
-use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult};
+use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
-use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, Database, administration};
 use trellis::guard::Introspection;
 use trellis::http::{self, Admission, App, Shutdown};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
-use trellis::{migrate, schema};
+use trellis::schema;
 use uuid::Uuid;
 
 use crate::pooler;
 
+pub use crate::cluster::{TEMPLATE, cluster, new_addresses, one, settings};
+
 pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
-
-/// The private cluster of this test process.
-pub struct TestCluster {
-    primary: String,
-    replica: String,
-    _child: Child,
-    /// Closes with this process, which ends the cluster.
-    _input: ChildStdin,
-}
-
-pub const TEMPLATE: &str = "template_trellis";
-
-/// The cluster, with a migrated template in it.
-pub async fn cluster() -> &'static TestCluster {
-    static CLUSTER: OnceCell<TestCluster> = OnceCell::const_new();
-    CLUSTER
-        .get_or_init(|| async {
-            let cluster = tokio::task::spawn_blocking(TestCluster::start).await.unwrap();
-            administration::ensure_database(&cluster.primary, TEMPLATE).await.unwrap();
-            migrate::run(&cluster.primary_url(TEMPLATE), MigrateAction::Up, drop).await.unwrap();
-            cluster
-        })
-        .await
-}
-
-impl TestCluster {
-    fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("trellis-test-{}", std::process::id()));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_trellis"))
-            .args(["cluster", "--temporary", "--log", "warn", "--data-dir"])
-            .arg(&directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |name| {
-            let line = lines.next().expect("the cluster says where it is").unwrap();
-            line.strip_prefix(name).expect("a line for each server").trim().to_owned()
-        };
-        Self { primary: address("primary"), replica: address("replica"), _child: child, _input: input }
-    }
-
-    pub fn primary_url(&self, database: &str) -> String {
-        self.primary.replace("/postgres?", &format!("/{database}?"))
-    }
-
-    pub fn replica_url(&self, database: &str) -> String {
-        self.replica.replace("/postgres?", &format!("/{database}?"))
-    }
-
-    /// A database that nothing else uses, cloned from `template` or empty; its name.
-    pub async fn new_database(&self, template: Option<&str>) -> String {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let maintenance = administration::connect(&self.primary).await.unwrap();
-        let template = template.unwrap_or("template1");
-        maintenance.execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
-        maintenance.close().await.unwrap();
-        name
-    }
-}
-
-/// The addresses of a migrated database that nothing else uses.
-pub async fn new_addresses() -> Addresses {
-    let cluster = cluster().await;
-    let name = cluster.new_database(Some(TEMPLATE)).await;
-    Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] }
-}
 
 /// A path that no other test uses, and that does not exist.
 pub fn new_path(stem: &str) -> PathBuf {
@@ -228,18 +155,6 @@ impl World {
                         AND application_name LIKE 'trellis %'";
         one(connection, &format!("SELECT count(pg_terminate_backend(pid, 10000)) {sessions}")).await;
     }
-}
-
-/// The settings of a test: `words`, and small pools where the words say nothing about them.
-pub fn settings(words: &[&str]) -> Settings {
-    let small = [["--primary-connections", "4"], ["--report-connections", "3"]];
-    let unsaid = small.iter().filter(|[name, _]| !words.contains(name)).flatten();
-    Arguments::from_words(&unsaid.chain(words).copied().collect::<Vec<_>>()).unwrap().settings
-}
-
-/// The first row of a statement.
-pub async fn one(connection: &DatabaseConnection, sql: &str) -> QueryResult {
-    connection.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await.unwrap().unwrap()
 }
 
 /// Asks again and again until the answer is good, for thirty seconds at most: a busy machine is no failure.

@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_lines, reason = "a test builds its world, acts and asserts in one place")]
 
 mod catalogue;
+mod cluster;
 mod fixtures;
 mod harness;
 mod instance;

@@ -36,6 +36,7 @@ mod m20261122_000022_index_idempotency_keys_by_created_at;
 mod m20261122_000023_index_deleted_projects;
 mod m20261122_000024_index_deleted_tasks;
 mod m20261122_000025_index_deleted_comments;
+mod m20261122_000026_index_tasks_by_due_date_and_id;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -82,6 +83,7 @@ pub fn files() -> Vec<File> {
         m20261122_000023_index_deleted_projects,
         m20261122_000024_index_deleted_tasks,
         m20261122_000025_index_deleted_comments,
+        m20261122_000026_index_tasks_by_due_date_and_id,
     ]
 }
 

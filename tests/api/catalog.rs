@@ -9,7 +9,7 @@ use crate::harness::World;
 const TABLES: [&str; 7] = ["comments", "idempotency_keys", "members", "projects", "tasks", "users", "workspaces"];
 
 /// Every index but the primary keys, as PostgreSQL writes them.
-const INDEXES: [&str; 18] = [
+const INDEXES: [&str; 19] = [
     "CREATE INDEX idx_comments_author ON public.comments USING btree (author_id) WHERE (deleted_at IS NULL)",
     "CREATE INDEX idx_comments_deleted ON public.comments USING btree (task_id, created_at, id) \
      WHERE (deleted_at IS NOT NULL)",
@@ -35,6 +35,7 @@ const INDEXES: [&str; 18] = [
      WHERE (deleted_at IS NULL)",
     "CREATE INDEX idx_tasks_deleted ON public.tasks USING btree (project_id, created_at, id) \
      WHERE (deleted_at IS NOT NULL)",
+    "CREATE INDEX idx_tasks_due ON public.tasks USING btree (project_id, due_date, id) WHERE (deleted_at IS NULL)",
     "CREATE INDEX idx_tasks_list ON public.tasks USING btree (project_id, status, created_at, id) \
      INCLUDE (title, assignee_id, due_date, priority) WHERE (deleted_at IS NULL)",
     "CREATE UNIQUE INDEX idx_idempotency_keys_user_key ON public.idempotency_keys USING btree (user_id, key) \

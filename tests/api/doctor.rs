@@ -193,7 +193,7 @@ async fn on_a_private_cluster_every_line_is_ok_in_json_and_in_text() {
     .await;
     assert!(report.findings.len() >= 49, "{:#?}", report.findings);
     assert!(report.findings.values().all(|finding| finding["verdict"] == "OK"));
-    assert_eq!(report.finding("primary missing")["found"], "none: 18 indexes of the migrations are as designed");
+    assert_eq!(report.finding("primary missing")["found"], "none: 19 indexes of the migrations are as designed");
     assert!(report.finding("primary UUID versions")["found"].as_str().unwrap().contains(" sampled in 7 tables"));
 
     let text = run(&mut data.command(&["doctor", "--database-cores", "4"])).await;
@@ -215,7 +215,7 @@ async fn a_line_of_text_that_is_not_ok_says_what_it_means_and_what_to_do() {
     let mut next = || lines.next().unwrap();
     assert_eq!(
         next().split_whitespace().collect::<Vec<_>>().join(" "),
-        "FAIL primary missing 1 of 18 missing: idx_tasks_active"
+        "FAIL primary missing 1 of 19 missing: idx_tasks_active"
     );
     assert!(next().starts_with("          means: the statements that they serve"), "{}", text.out);
     assert_eq!(
@@ -234,7 +234,7 @@ async fn indexes_that_are_missing_changed_invalid_or_double_are_found_and_mended
 
     let other = "DROP INDEX idx_tasks_active; CREATE INDEX idx_tasks_active ON tasks (project_id, due_date, title)";
     let broken = patient.breaks(other, &["FAIL primary missing"]).await;
-    assert_eq!(broken.finding("primary missing")["found"], "1 of 18 not as designed: idx_tasks_active");
+    assert_eq!(broken.finding("primary missing")["found"], "1 of 19 not as designed: idx_tasks_active");
     patient.heals(&broken, "primary missing").await;
 
     let half = "CREATE UNIQUE INDEX CONCURRENTLY half ON tasks (project_id)";
@@ -423,7 +423,7 @@ async fn a_schema_that_is_behind_and_an_encoding_that_is_not_utf8_are_found() {
     let empty = Addresses { primary: cluster.primary_url(&ascii), replicas: Vec::new() };
     let report = examine(&empty, &[]).await;
     assert_eq!(report.finding("primary encoding")["verdict"], "FAIL");
-    assert_eq!(report.finding("primary migrations")["found"], "0 applied, 25 pending");
+    assert_eq!(report.finding("primary migrations")["found"], "0 applied, 26 pending");
     assert_eq!(report.remedies("primary migrations"), ["trellis migrate up"]);
     assert!(!report.findings.contains_key("primary missing"), "there is nothing yet that could lack something");
 
@@ -432,13 +432,13 @@ async fn a_schema_that_is_behind_and_an_encoding_that_is_not_utf8_are_found() {
     down.args(["migrate", "down"]).env("DATABASE_URL", &world.addresses.primary);
     assert_eq!(run(&mut down).await.code, Some(0));
     let report = examine(&world.addresses, &[]).await;
-    assert_eq!(report.finding("primary migrations")["found"], "24 applied, 1 pending");
+    assert_eq!(report.finding("primary migrations")["found"], "25 applied, 1 pending");
     assert_eq!(report.finding("primary missing")["found"], "none: 17 indexes of the migrations are as designed");
 
     let patient = Patient::new(&[]).await;
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_of_tomorrow', 0)";
     let report = patient.breaks(newer, &["WARN primary migrations"]).await;
-    assert_eq!(report.finding("primary migrations")["found"], "25 applied, and 1 of another version");
+    assert_eq!(report.finding("primary migrations")["found"], "26 applied, and 1 of another version");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

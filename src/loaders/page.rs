@@ -292,11 +292,13 @@ impl Cut {
     /// one, each in their own order. One row comparison would lose the rows without a value. The second branch is not
     /// run when the first one fills the page, since the branches of UNION ALL run in order.
     pub(super) fn page_with_nulls(self, live: &str, value: &str, id: &str) -> String {
-        let with_value = |start: &str| {
-            format!("({live} AND {value} IS NOT NULL{start} ORDER BY {value} {0}, {id} {0} LIMIT $2)", self.keyword())
+        // Where all values are null the id alone is the order, but PostgreSQL does not conclude that from IS NULL: by
+        // the id alone it would sort what the index gives in order.
+        let branch = |condition: &str, start: &str| {
+            format!("({live} AND {value} {condition}{start} ORDER BY {} LIMIT $2)", self.order(value, id))
         };
-        let without =
-            |start: &str| format!("({live} AND {value} IS NULL{start} ORDER BY {id} {} LIMIT $2)", self.keyword());
+        let with_value = |start: &str| branch("IS NOT NULL", start);
+        let without = |start: &str| branch("IS NULL", start);
         let beyond_value = format!(" AND ({value}, {id}) {} (k.at, k.id)", self.operator());
         let beyond_id = format!(" AND {id} {} k.id", self.operator());
         let branches = match (self.walk, self.from) {

@@ -1,7 +1,7 @@
 //! The statements of the registry to explain: chosen by name and variant, with values from the database.
 
 use anyhow::Context;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use super::{Asked, Options};
 use crate::database::{Database, Meter, Operation};
@@ -39,7 +39,11 @@ impl Selection {
 
     /// Finds values for the statements, and the doors through which the server would send them.
     pub(super) async fn find(self, connection: &DatabaseConnection, database: &Database) -> anyhow::Result<Asked> {
-        let sample = Sample::of(connection, self.parents).await.context("there is nothing to run statements on")?;
+        // Where an index is missing, what takes a moment otherwise would take minutes, and nothing to be seen.
+        connection.execute_unprepared("SET statement_timeout = '60s'").await?;
+        let sample = Sample::of(connection, self.parents).await.context(
+            "no rows to run statements on were found; where it took a minute, ask `trellis doctor` for a missing index",
+        )?;
         let route = database.route(Operation::Query, &Meter::default(), None).await;
         let selected = registry::representative(&sample).filter(|registered| self.selects(registered));
         let statements: Vec<_> = selected

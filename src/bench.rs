@@ -6,7 +6,6 @@ mod keys;
 mod picture;
 mod queries;
 mod report;
-mod scratch;
 mod session;
 mod updates;
 

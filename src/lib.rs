@@ -37,6 +37,7 @@ pub mod migrate;
 pub mod plan;
 pub mod postgres;
 pub mod progress;
+pub mod scratch;
 pub mod seed;
 pub mod serve;
 pub mod signals;

@@ -18,6 +18,9 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::database::administration;
 
+/// Fixed, since all ids follow from it.
+const UNTIL: &str = "2026-11-01";
+
 /// What to fill a database with.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
@@ -49,12 +52,31 @@ pub struct Options {
     pub seed: u64,
 
     /// The day on which the two years of history end. It is fixed, since all ids follow from it.
-    #[arg(long, requires = "tasks", default_value = "2026-11-01", value_name = "DATE")]
+    #[arg(long, requires = "tasks", default_value = UNTIL, value_name = "DATE")]
     pub until: NaiveDate,
 
     /// How many connections copy at once. As many as this machine has cores where nothing is said.
     #[arg(long, requires = "tasks", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub connections: Option<u16>,
+}
+
+impl Options {
+    /// Those of `trellis seed --tasks N --comments-per-task N`.
+    ///
+    /// # Errors
+    /// The day on which the history ends is none.
+    pub fn of(tasks: u64, comments_per_task: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            tasks: Some(tasks),
+            projects: None,
+            workspaces: None,
+            comments_per_task,
+            skew: None,
+            seed: 1,
+            until: UNTIL.parse()?,
+            connections: None,
+        })
+    }
 }
 
 /// Fills a database with what the options ask for, and says what it did, a line each.

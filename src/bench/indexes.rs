@@ -5,20 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::index::{self, Indexes};
 use super::queries::Queries;
 use super::report::Report;
-use super::scratch::Scratch;
 use super::session::{Run, Session};
 use super::{keys, picture, updates};
 use crate::config::MigrateAction;
 use crate::deployment::Deployment;
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{migrate, seed};
+use crate::{migrate, scratch, seed};
 
 /// On how much is measured, and how the result is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -63,15 +61,8 @@ pub async fn run(
     if let Some(path) = &options.svg {
         File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    let scratch = Scratch::new(&deployment.addresses.primary).await?;
-    let measured = tokio::select! {
-        biased;
-        name = signals.received() => Err(anyhow::anyhow!("{name}: interrupted; nothing of it stays")),
-        measured = measure(deployment, &scratch.address, options) => measured,
-    };
-    let removed = scratch.remove().await;
-    let report = measured?;
-    removed?;
+    let beside = deployment.addresses.primary.clone();
+    let report = scratch::with(&beside, signals, async |address| measure(deployment, address, options).await).await?;
     if let Some(path) = &options.svg {
         std::fs::write(path, picture::draw(&report)?).with_context(|| path.display().to_string())?;
     }
@@ -85,7 +76,7 @@ async fn measure(deployment: &mut Deployment, address: &str, options: &Options) 
     let all = index::all(&session).await?;
     index::drop_all(&session).await?;
     session.execute("ALTER TABLE tasks SET (autovacuum_enabled = off)").await?;
-    seed::run(address, &seed_options(options)?, drop).await?;
+    seed::run(address, &seed::Options::of(options.tasks.into(), 0)?, drop).await?;
 
     let queries = Queries::choose(&session).await?;
     let inserted = (options.tasks / 10).clamp(100, 100_000);
@@ -112,20 +103,6 @@ async fn measure(deployment: &mut Deployment, address: &str, options: &Options) 
     session.close().await?;
     let (tasks, rows) = (options.tasks, queries.rows);
     Ok(Report { postgres, tasks, rows, inserted, cold_refused, reads, writes, updates, keys, indexes: all })
-}
-
-/// The data set of `trellis seed --tasks N`, without comments.
-fn seed_options(options: &Options) -> anyhow::Result<seed::Options> {
-    Ok(seed::Options {
-        tasks: Some(options.tasks.into()),
-        projects: None,
-        workspaces: None,
-        comments_per_task: 0,
-        skew: None,
-        seed: 1,
-        until: "2026-11-01".parse::<NaiveDate>()?,
-        connections: None,
-    })
 }
 
 /// Runs a query with nothing of it in memory, or says why that cannot be.

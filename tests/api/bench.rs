@@ -31,7 +31,7 @@ async fn bench(words: &[&str]) -> Command {
 /// How many scratch databases the process of this number has.
 async fn databases(process: u32) -> i64 {
     let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
-    let count = format!("SELECT count(*) FROM pg_database WHERE datname ~ '^trellis_bench_[0-9]+_{process}$'");
+    let count = format!("SELECT count(*) FROM pg_database WHERE datname ~ '^trellis_scratch_[0-9]+_{process}$'");
     let count = one(&connection, &count).await.try_get_by_index(0).unwrap();
     connection.close().await.unwrap();
     count
@@ -112,7 +112,7 @@ async fn the_bench_measures_every_index_and_only_the_one_that_knows_of_deletion_
 #[tokio::test]
 async fn an_interrupted_bench_leaves_no_database_and_a_killed_ones_goes_with_the_next() {
     let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
-    connection.execute_unprepared("CREATE DATABASE trellis_bench_1_99999999").await.unwrap();
+    connection.execute_unprepared("CREATE DATABASE trellis_scratch_1_99999999").await.unwrap();
     connection.close().await.unwrap();
     let bench = Instance::spawn(&mut bench(&["--tasks", "200000"]).await);
     let own = bench.pid();

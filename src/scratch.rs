@@ -4,32 +4,48 @@ use anyhow::Context;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use crate::database::administration;
+use crate::signals::Signals;
 
 /// The name: when it was made, in seconds of Unix time, and by which process.
-const NAME: &str = "SELECT format('trellis_bench_%s_%s', extract(epoch FROM now())::bigint, $1::text)";
+const NAME: &str = "SELECT format('trellis_scratch_%s_%s', extract(epoch FROM now())::bigint, $1::text)";
 
 /// Databases of earlier runs. One that is at work has a session, and one that begins gets it within a minute.
 const LEFT_OVER: &str = "
 SELECT datname::text FROM pg_database AS d
-WHERE CASE WHEN datname ~ '^trellis_bench_[0-9]{1,12}_[0-9]+$'
+WHERE CASE WHEN datname ~ '^trellis_scratch_[0-9]{1,12}_[0-9]+$'
     THEN split_part(datname::text, '_', 3)::bigint < extract(epoch FROM now()) - 60 ELSE false END
   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid AND a.backend_type = 'client backend')";
 
-/// A database on the same server as another one.
-pub struct Scratch {
-    /// Where it is.
-    pub address: String,
+/// Works in a new, empty database on the same server as another one; it is dropped however the work ends.
+///
+/// # Errors
+/// The server does not answer or lets no database be made, a signal came, or the work failed.
+pub async fn with<T>(
+    beside: &str,
+    signals: &mut Signals,
+    work: impl AsyncFnOnce(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let scratch = Scratch::new(beside).await?;
+    let worked = tokio::select! {
+        biased;
+        name = signals.received() => Err(anyhow::anyhow!("{name}: interrupted; nothing of it stays")),
+        worked = work(&scratch.address) => worked,
+    };
+    let removed = scratch.remove().await;
+    let worked = worked?;
+    removed?;
+    Ok(worked)
+}
+
+struct Scratch {
+    address: String,
     name: String,
-    /// Where the other one is.
+    /// Where the other database is.
     beside: String,
 }
 
 impl Scratch {
-    /// Makes it, empty.
-    ///
-    /// # Errors
-    /// The server does not answer, or the role may not make databases.
-    pub async fn new(beside: &str) -> anyhow::Result<Self> {
+    async fn new(beside: &str) -> anyhow::Result<Self> {
         let connection = administration::connect(beside).await.context("the database cannot be reached")?;
         drop_left_over(&connection).await?;
         let find = Statement::from_sql_and_values(DbBackend::Postgres, NAME, [std::process::id().to_string().into()]);
@@ -42,10 +58,7 @@ impl Scratch {
     }
 
     /// Drops it, whoever still uses it.
-    ///
-    /// # Errors
-    /// The server does not answer.
-    pub async fn remove(self) -> anyhow::Result<()> {
+    async fn remove(self) -> anyhow::Result<()> {
         let dropped = async {
             let connection = administration::connect(&self.beside).await?;
             connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?;

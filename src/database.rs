@@ -21,6 +21,7 @@ mod transaction;
 pub use consistency::LogPosition;
 pub use door::{Door, Reader, Target, Writer};
 pub use explain::{Planning, Sent};
+pub(crate) use failure::sqlstate;
 pub use idempotency::IdempotencyKey;
 pub use inspection::{Inspection, StartError};
 pub use meter::{Batched, Executed, Meter, Origin};

@@ -29,6 +29,12 @@ async fn run(Arguments { command, settings }: Arguments) -> anyhow::Result<()> {
         Command::Schema { check } => print_schema(check),
         Command::Cluster { temporary } => run_cluster(&settings, temporary).await,
         Command::Migrate { command: MigrateCommand::Lint(options) } => migrate::lint::run(&options, say).await,
+        Command::Migrate { command: MigrateCommand::Rehearse(options) } => {
+            with_database(&settings, async |deployment, signals| {
+                migrate::rehearsal::run(deployment, &options, signals, say).await
+            })
+            .await
+        }
         Command::Migrate { command: MigrateCommand::Action(action) } => {
             with_database(&settings, async |deployment, signals| {
                 signals.unless(migrate::run(&deployment.addresses.primary, action, say)).await

@@ -2,6 +2,7 @@
 
 pub mod lint;
 pub(crate) mod recording;
+pub mod rehearsal;
 
 use std::time::Duration;
 

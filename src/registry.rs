@@ -91,6 +91,12 @@ pub fn every(sample: &Sample) -> impl Iterator<Item = Registered> {
     few(sample).into_iter().chain(task::shapes().into_iter().flat_map(|shape| shape.statements(sample)))
 }
 
+/// What every command sends, made anew: each row that is created has an id of its own.
+#[must_use]
+pub fn writes(sample: &Sample) -> Vec<Registered> {
+    write::statements(sample)
+}
+
 /// Those of the texts that are in no statement of the registry.
 #[must_use]
 pub fn unregistered(mut texts: BTreeSet<String>) -> BTreeSet<String> {

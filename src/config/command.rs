@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::migrate::lint;
+use crate::migrate::{lint, rehearsal};
 use crate::{bench, doctor, explain, seed};
 
 /// What the binary can do.
@@ -73,6 +73,11 @@ pub enum MigrateCommand {
     /// Each finding says what to write instead, and any finding is a failure. A comment in the SQL lets one through:
     /// `-- allow RULE: reason`.
     Lint(lint::Options),
+    /// Runs migrations on generated data while others read and write, and says what each step does to them.
+    ///
+    /// In a scratch database with as many rows as production has: those that are pending, a named one, or a file of SQL.
+    /// How long does it take, under which lock, who waits for it and how long, what does it write anew?
+    Rehearse(rehearsal::Options),
 }
 
 /// What to do with the database's schema.

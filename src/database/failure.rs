@@ -39,7 +39,7 @@ pub(super) fn database_error(error: &DbErr) -> Option<&dyn sqlx::error::Database
 }
 
 /// The SQLSTATE of a failed statement, where the database answered at all.
-pub(super) fn sqlstate(error: &DbErr) -> Option<String> {
+pub(crate) fn sqlstate(error: &DbErr) -> Option<String> {
     database_error(error)?.code().map(std::borrow::Cow::into_owned)
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 mod rules;
-mod script;
+pub(super) mod script;
 mod squawk;
 
 use crate::migrate::recording::Direction;

@@ -54,6 +54,7 @@ mod metrics;
 mod migrations;
 mod pooler;
 mod pools;
+mod rehearsal;
 mod replication;
 mod seed;
 mod shutdown;

@@ -1,0 +1,194 @@
+//! `trellis migrate rehearse` by the built binary: what a migration does to those who read and write meanwhile is seen,
+//! and nothing of the rehearsal stays.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use migration::Migrator;
+use sea_orm_migration::MigratorTrait;
+use serde_json::Value;
+use trellis::database::administration;
+
+use crate::harness::{TEMPLATE, cluster, eventually, new_path, one};
+use crate::instance::{Ended, Instance, run, trellis};
+
+/// `trellis migrate rehearse` beside a migrated database of the tests' cluster.
+async fn rehearse(words: &[&str]) -> Command {
+    let beside = cluster().await.new_database(Some(TEMPLATE)).await;
+    let mut command = trellis();
+    let url = cluster().await.primary_url(&beside);
+    command.args(["--database-url", &url, "migrate", "rehearse", "--tasks", "2000"]).args(words);
+    command
+}
+
+/// What it found, as JSON, and that its process left no database.
+async fn report(command: &mut Command) -> (Ended, Value) {
+    let instance = Instance::spawn(command.arg("--json"));
+    let process = instance.pid();
+    let ended = instance.ended().await;
+    assert_eq!(databases(process).await, 0);
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert!(
+        report["reads"].as_i64().unwrap() > 10 && report["writes"].as_i64().unwrap() > 10,
+        "there is a load: {report}"
+    );
+    assert_eq!(report["left_out"], serde_json::json!([]), "all of the load runs");
+    (ended, report)
+}
+
+/// Rehearses this SQL.
+async fn of_sql(sql: &str, words: &[&str]) -> (Ended, Value) {
+    let file = Sql::new(sql);
+    report(&mut rehearse(&[&["--sql", file.0.to_str().unwrap()], words].concat()).await).await
+}
+
+/// A file that goes with its test.
+struct Sql(PathBuf);
+
+impl Sql {
+    fn new(sql: &str) -> Self {
+        let path = new_path("rehearsal.sql");
+        fs::write(&path, sql).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Sql {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// How many scratch databases the process of this number has.
+async fn databases(process: u32) -> i64 {
+    let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
+    let count = format!("SELECT count(*) FROM pg_database WHERE datname ~ '^trellis_scratch_[0-9]+_{process}$'");
+    let count = one(&connection, &count).await.try_get_by_index(0).unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+fn problems(step: &Value) -> Vec<&str> {
+    step["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap()).collect()
+}
+
+/// A limit that no busy machine reaches by chance: what waits longer waits for the migration.
+const PATIENT: [&str; 2] = ["--limit-ms", "2000"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pending_is_rehearsed_step_by_step_and_index_builds_block_nobody() {
+    let mut command = rehearse(&PATIENT).await;
+    let url = command.get_args().nth(1).unwrap().to_str().unwrap().to_owned();
+    let up_to_date = run(&mut command).await;
+    assert_eq!(up_to_date.code, Some(0), "{up_to_date:?}");
+    let newest = Migrator::migrations().last().unwrap().name().to_owned();
+    assert!(
+        up_to_date.out.contains(&format!("nothing is pending; to rehearse one that is applied: --migration {newest}"))
+    );
+
+    let down = run(trellis().args(["migrate", "down", "--steps", "2", "--database-url", &url])).await;
+    assert_eq!(down.code, Some(0), "{down:?}");
+    let (ended, report) = report(&mut command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let steps = report["steps"].as_array().unwrap();
+    let of: Vec<&str> = steps.iter().map(|step| step["migration"].as_str().unwrap()).collect();
+    assert_eq!(of, ["m20261122_000024_index_deleted_tasks", "m20261122_000025_index_deleted_comments"]);
+    for step in steps {
+        assert!(step["statement"].as_str().unwrap().starts_with("CREATE INDEX CONCURRENTLY"), "{step}");
+        assert_eq!(problems(step), [""; 0]);
+        assert_eq!(step["rewritten"].as_array().unwrap().len(), 0, "{step}");
+        assert!(step["ms"].as_f64().unwrap() > 0.0, "{step}");
+        // Seen from outside, if at all: it is there for a moment on few rows.
+        let lock = step["lock"].as_str().unwrap_or("SHARE UPDATE EXCLUSIVE");
+        assert!(
+            ["ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "ACCESS SHARE"].iter().any(|mode| lock.starts_with(mode)),
+            "{step}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_migration_is_rehearsed_from_the_schema_before_it() {
+    let (ended, report) = report(&mut rehearse(&["--migration", "000020", PATIENT[0], PATIENT[1]]).await).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [step] = &report["steps"].as_array().unwrap()[..] else { panic!("one step: {report}") };
+    assert!(step["statement"].as_str().unwrap().starts_with("CREATE TABLE idempotency_keys"), "{step}");
+    assert_eq!(step["lock"], "SHARE ROW EXCLUSIVE on users", "the foreign key's");
+
+    for (words, told) in [
+        (["--migration", "nothing"], "no migration is called nothing"),
+        (["--migration", "index_tasks"], "migrations have index_tasks in their names"),
+        (["--migration", "create_tasks"], "create_tasks comes before there are rows"),
+        (["--sql", "/nowhere.sql"], "/nowhere.sql cannot be read"),
+    ] {
+        run(&mut rehearse(&words).await).await.assert_refused(&[told]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewrite_under_access_exclusive_is_found_with_its_lock_and_who_waited() {
+    let sql = "BEGIN; ALTER TABLE tasks ALTER COLUMN description TYPE varchar(100000); SELECT pg_sleep(0.5); COMMIT;";
+    let (ended, report) = of_sql(sql, &[]).await;
+    ended.assert_refused(&["of 2 steps are not as they should be"]);
+    let [alter, sleep] = &report["steps"].as_array().unwrap()[..] else { panic!("two steps: {report}") };
+    assert_eq!(alter["lock"], "ACCESS EXCLUSIVE on tasks");
+    assert_eq!(alter["rewritten"], serde_json::json!(["tasks"]));
+    assert!(alter["wal_bytes"].as_i64().unwrap() > 100_000, "{alter}");
+    assert_eq!(sleep["lock"], "ACCESS EXCLUSIVE on tasks", "held until the end of the transaction");
+    assert!(sleep["waited_ms"].as_f64().unwrap() > 300.0, "{sleep}");
+    assert!(sleep["longest_write_ms"].as_f64().unwrap() > 300.0, "{sleep}");
+    assert!(problems(sleep)[0].contains(" more than 100: nobody reads or writes the table"), "{sleep}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_index_build_is_found_to_stop_writers_alone() {
+    let sql = "BEGIN; CREATE INDEX idx_plain ON comments (body text_pattern_ops) WHERE length(body) < 100; \
+               SELECT pg_sleep(0.5); COMMIT;";
+    let (ended, report) = of_sql(sql, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let [create, sleep] = &report["steps"].as_array().unwrap()[..] else { panic!("two steps: {report}") };
+    assert_eq!(create["lock"], "SHARE on comments");
+    assert_eq!(create["rewritten"].as_array().unwrap().len(), 0);
+    assert!(sleep["waited"].as_str().unwrap().starts_with("comment_"), "who writes comments waited: {sleep}");
+    assert!(problems(sleep)[0].contains("nobody writes the table"), "{sleep}");
+
+    let file = Sql::new(sql);
+    let text = run(&mut rehearse(&["--sql", file.0.to_str().unwrap()]).await).await;
+    let row = text.out.lines().find(|line| line.starts_with("|    2 |")).unwrap_or_else(|| panic!("{text:?}"));
+    assert!(row.contains("SHARE on comments") && row.ends_with("| FAIL    |"), "{text:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_break_those_that_run_or_fail_themselves_are_found() {
+    let sql = "ALTER TABLE comments RENAME COLUMN body TO text; SELECT pg_sleep(0.3);";
+    let (ended, report) = of_sql(sql, &PATIENT).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let broken = report["steps"].as_array().unwrap().iter().flat_map(problems).collect::<Vec<_>>();
+    assert!(broken.iter().any(|problem| problem.contains(": ran before, and now: ")), "{broken:?}");
+
+    let (ended, report) = of_sql("VACUUM tasks; ALTER TABLE tasks ADD CHECK (title = 'One')", &PATIENT).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let [vacuum, check] = &report["steps"].as_array().unwrap()[..] else { panic!("two steps: {report}") };
+    assert_eq!(problems(vacuum), [""; 0], "what runs in no transaction runs in none");
+    assert!(problems(check)[0].starts_with("failed: ") && problems(check)[0].contains("is violated"), "{check}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_rehearsal_leaves_no_database() {
+    let file = Sql::new("SELECT pg_sleep(600)");
+    let rehearsal = Instance::spawn(&mut rehearse(&["--sql", file.0.to_str().unwrap()]).await);
+    let own = rehearsal.pid();
+    let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
+    let asleep = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^trellis_scratch_[0-9]+_{own}$' \
+         AND query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    );
+    eventually("it is at work", || async {
+        let asleep: i64 = one(&connection, &asleep).await.try_get_by_index(0).unwrap();
+        if asleep == 1 { Ok(()) } else { Err(asleep) }
+    })
+    .await;
+    rehearsal.interrupted().await.assert_refused(&["SIGINT", "nothing of it stays"]);
+    assert_eq!(databases(own).await, 0);
+}

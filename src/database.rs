@@ -1,6 +1,7 @@
 //! The doors to PostgreSQL, who may use which, and what each statement cost. It knows no noun.
 
 pub mod administration;
+mod connections;
 mod consistency;
 pub mod constraint;
 pub mod copy;
@@ -52,7 +53,7 @@ fn ping() -> NamedStatement {
 pub fn statements(viewer: Uuid) -> Vec<NamedStatement> {
     let start = LogPosition { system: 0, timeline: 1, bytes: 0 };
     let positions = [replication::primary_position(), replication::replica_position()];
-    let consistency = [LogPosition::of_primary(), start.is_reached()];
+    let consistency = [start.is_reached()];
     let inspection = [inspection::session_process(), inspection::server_capacity()];
     [ping()]
         .into_iter()
@@ -117,12 +118,14 @@ impl Database {
             );
         }
         let [of_primary, of_fallback] = pools.of_primary();
-        let primary = Arc::new(Door::open(&addresses.primary, of_primary, settings, metrics).await?);
-        let fallback = Arc::new(Door::open(&addresses.primary, of_fallback, settings, metrics).await?);
+        let primary = Arc::new(Door::new(&addresses.primary, of_primary, settings, metrics)?);
+        // A replica that is down must not stop the start; the primary does.
+        drop(primary.acquire(&Meter::default()).await?);
+        let fallback = Arc::new(Door::new(&addresses.primary, of_fallback, settings, metrics)?);
         let mut replicas = Vec::with_capacity(addresses.replicas.len());
         for (address, of_replica) in addresses.replicas.iter().zip(pools.of_replicas()) {
             let inspection = Inspection::new(address, of_replica, &pools)?;
-            let door = Arc::new(Door::open(address, of_replica, settings, metrics).await?);
+            let door = Arc::new(Door::new(address, of_replica, settings, metrics)?);
             replicas.push(Replica::watch(door, Arc::clone(&fallback), inspection).await?);
         }
         let max_staleness = Duration::from_millis(settings.max_staleness_ms);

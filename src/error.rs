@@ -32,6 +32,8 @@ pub enum Code {
     Overloaded,
     /// The database cannot be reached.
     Unavailable,
+    /// The write may have been done, or not: the database was lost before it answered.
+    OutcomeUnknown,
     /// A consistency token was not made by this server, nor by one with its secret.
     BadConsistencyToken,
     /// A defect of the server.
@@ -53,6 +55,7 @@ impl Code {
             Self::Timeout => "TIMEOUT",
             Self::Overloaded => "OVERLOADED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::BadConsistencyToken => "BAD_CONSISTENCY_TOKEN",
             Self::Internal => "INTERNAL",
         }
@@ -92,6 +95,12 @@ pub enum Error {
     /// The database cannot be reached; the cause is for the log.
     #[error("The database cannot be reached right now. Try again in a moment.")]
     Unavailable(Arc<DbErr>),
+    /// A commit was sent and not answered; the cause is for the log.
+    #[error(
+        "The database was lost before it said whether the write was done. Send it again with the same idempotencyKey: it \
+         is done once. Where it had none, look whether it was done."
+    )]
+    OutcomeUnknown(Arc<DbErr>),
     /// A consistency token was not made here.
     #[error("The consistency token was not made by this server. Go on without it.")]
     BadConsistencyToken,
@@ -126,6 +135,7 @@ impl Error {
             Self::Timeout => Code::Timeout,
             Self::Overloaded => Code::Overloaded,
             Self::Unavailable(_) => Code::Unavailable,
+            Self::OutcomeUnknown(_) => Code::OutcomeUnknown,
             Self::BadConsistencyToken => Code::BadConsistencyToken,
             Self::Internal(_) => Code::Internal,
         }
@@ -135,7 +145,7 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<&DbErr> {
         match self {
-            Self::Unavailable(cause) | Self::Internal(cause) => Some(cause),
+            Self::Unavailable(cause) | Self::OutcomeUnknown(cause) | Self::Internal(cause) => Some(cause),
             _ => None,
         }
     }

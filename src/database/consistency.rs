@@ -77,12 +77,8 @@ fn read(body: &[u8]) -> Option<LogPosition> {
 
 impl LogPosition {
     /// Asks the primary how far its log is safe. The position of the last insertion can be unreachable for a replica.
-    pub(super) fn of_primary() -> NamedStatement {
-        let sql = "SELECT c.system_identifier, ('x' || left(pg_walfile_name(p.lsn), 8))::bit(32)::int, \
-                   (p.lsn - '0/0'::pg_lsn)::bigint \
-                   FROM pg_control_system() c, (SELECT pg_current_wal_flush_lsn() AS lsn) p";
-        NamedStatement::new("consistency_position", sql, [])
-    }
+    pub(super) const QUESTION: &str = "SELECT c.system_identifier, ('x' || left(pg_walfile_name(p.lsn), 8))::bit(32)::int, \
+         (p.lsn - '0/0'::pg_lsn)::bigint FROM pg_control_system() c, (SELECT pg_current_wal_flush_lsn() AS lsn) p";
 
     /// Asks a replica whether it has replayed this position, of the same cluster.
     pub(super) fn is_reached(self) -> NamedStatement {

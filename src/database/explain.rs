@@ -1,12 +1,14 @@
 //! The plan of a statement that a request sends, from the server that runs it, in a session like the request's.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use sea_orm::DbErr;
 use sea_orm::sqlx::Row;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
 
+use super::connections::Connection;
 use super::literal::{literal, type_of};
-use super::{Database, Door, NamedStatement, Target};
+use super::{Database, Door, Meter, NamedStatement, Target};
 
 /// A statement with its values, and the door that it goes through.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub enum Planning {
 
 /// How long a statement may take that is being explained. Longer than a request's, since measuring costs time and one
 /// that is too slow is the one to look at.
-const STATEMENT_TIMEOUT: &str = "60s";
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Sent {
     /// The name of the door.
@@ -65,9 +67,10 @@ impl Database {
     /// The server does not answer, the statement fails, or takes longer than a minute.
     pub async fn explain(&self, sent: &Sent, planning: Planning) -> Result<String, DbErr> {
         let door = self.door(&sent.door).ok_or_else(|| DbErr::Custom(format!("there is no door {}", sent.door)))?;
-        let transaction = door.pool.begin().await?;
-        let explained = explain(&transaction, sent, planning).await;
-        transaction.rollback().await?;
+        let mut connection = door.acquire(&Meter::default()).await?;
+        connection.begin("BEGIN").await?;
+        let explained = explain(&mut connection, sent, planning).await;
+        connection.rollback().await?;
         explained
     }
 
@@ -78,7 +81,7 @@ impl Database {
 }
 
 /// PREPARE and EXECUTE, since EXPLAIN with bound values always plans for these values.
-async fn explain(transaction: &DatabaseTransaction, sent: &Sent, planning: Planning) -> Result<String, DbErr> {
+async fn explain(connection: &mut Connection, sent: &Sent, planning: Planning) -> Result<String, DbErr> {
     // A session keeps prepared statements, also when the transaction is rolled back.
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("explained_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -86,18 +89,19 @@ async fn explain(transaction: &DatabaseTransaction, sent: &Sent, planning: Plann
         Planning::Custom => "force_custom_plan",
         Planning::Generic => "force_generic_plan",
     };
-    let settings = format!("SET LOCAL plan_cache_mode = {mode}; SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'");
-    transaction.execute_unprepared(&settings).await?;
+    let timeout_ms = STATEMENT_TIMEOUT.as_millis();
+    let settings = format!("SET LOCAL plan_cache_mode = {mode}; SET LOCAL statement_timeout = {timeout_ms}");
     let types = sent.statement.values().iter().map(type_of).collect::<Result<Vec<_>, _>>()?;
     let list = |items: &[String]| if items.is_empty() { String::new() } else { format!(" ({})", items.join(", ")) };
-    transaction.execute_unprepared(&format!("PREPARE {name}{} AS {}", list(&types), sent.statement.sql())).await?;
+    let prepare = format!("PREPARE {name}{} AS {}", list(&types), sent.statement.sql());
     let explain =
         format!("EXPLAIN (ANALYZE, BUFFERS, SETTINGS, FORMAT JSON) EXECUTE {name}{}", list(&sent.literals()?));
-    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, explain)).await?;
-    transaction.execute_unprepared(&format!("DEALLOCATE {name}")).await?;
-    let missing = || DbErr::RecordNotFound("EXPLAIN answered nothing".to_owned());
-    let row = row.ok_or_else(missing)?;
+    let deadline = STATEMENT_TIMEOUT + Duration::from_secs(1);
+    connection.simple(settings, deadline).await?;
+    connection.simple(prepare, deadline).await?;
+    let rows = connection.simple(explain, deadline).await?;
+    connection.simple(format!("DEALLOCATE {name}"), deadline).await?;
+    let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("EXPLAIN answered nothing".to_owned()))?;
     // The column is of the type json, which is text on the wire too.
-    let text = row.try_as_pg_row().ok_or_else(missing)?.try_get_unchecked::<String, _>(0);
-    text.map_err(|error| DbErr::Type(error.to_string()))
+    row.try_get_unchecked::<String, _>(0).map_err(|error| DbErr::Type(error.to_string()))
 }

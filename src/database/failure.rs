@@ -17,8 +17,10 @@ impl From<DbErr> for Error {
         match sqlstate(&error).as_deref() {
             // query_canceled by statement_timeout, lock_not_available by lock_timeout
             Some("57014" | "55P03") => Self::Timeout,
-            Some("57P01" | "57P02" | "57P03" | "53300") => Self::Unavailable(Arc::new(error)),
-            Some(code) if code.starts_with("08") => Self::Unavailable(Arc::new(error)),
+            // a session or the server that ends or starts; a primary that has become a replica
+            Some("57P01" | "57P02" | "57P03" | "25006") => Self::Unavailable(Arc::new(error)),
+            // no connection; no resources: disk, memory, connections
+            Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Unavailable(Arc::new(error)),
             None if is_connection(&error) => Self::Unavailable(Arc::new(error)),
             _ => Self::Internal(Arc::new(error)),
         }

@@ -145,7 +145,10 @@ impl Watcher {
         if self.answers != Some(observed.is_ok()) {
             match &observed {
                 Ok(_) => tracing::info!(replica = self.replica.name(), "the replica answers"),
-                Err(error) => tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer"),
+                Err(error) => {
+                    tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer");
+                    self.replica.lose();
+                }
             }
             self.answers = Some(observed.is_ok());
         }

@@ -67,7 +67,13 @@ impl Database {
         match operation {
             Operation::Mutation => {
                 let (door, sealer) = (Arc::clone(&self.primary), self.sealer.clone());
-                let writer = Some(Writer { door, meter: meter.clone(), sealer, effect: Effect::Lasting });
+                let writer = Some(Writer {
+                    door,
+                    meter: meter.clone(),
+                    sealer,
+                    effect: Effect::Lasting,
+                    reached: Arc::default(),
+                });
                 let reports = self.reports_on_primary(false, meter);
                 Route { rows, newest_reports: reports.clone(), reports, writer }
             }

@@ -1,7 +1,7 @@
 //! One command, one transaction on the primary: committed whole or not at all, and run again after a deadlock.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DbErr, QueryResult};
@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use super::door::{Effect, PoolTransaction, begin, query_error};
+use super::connections::{Connection, Uncommitted};
+use super::consistency::LogPosition;
+use super::door::Effect;
 use super::failure::is_repeatable;
 use super::idempotency::{Claim, IdempotencyKey};
 use super::running::failure;
@@ -74,7 +76,7 @@ impl<T: 'static> Exchange<T> {
 
 /// An open transaction on the primary.
 pub struct Transaction {
-    inner: Mutex<PoolTransaction>,
+    inner: Mutex<Connection>,
     door: Arc<Door>,
     meter: Meter,
 }
@@ -136,35 +138,66 @@ impl Writer {
         command: &C,
         key: Option<&IdempotencyKey>,
     ) -> Result<C::Output, Failure<C::Output>> {
-        let connection = self.door.acquire(&self.meter).await.map_err(Error::from)?;
-        let inner = Mutex::new(self.count("begin", begin(connection, "BEGIN")).await?);
-        let transaction = Transaction { inner, door: Arc::clone(&self.door), meter: self.meter.clone() };
+        let mut connection = self.door.acquire(&self.meter).await.map_err(Error::from)?;
+        self.count("begin", connection.begin("BEGIN"), itself).await.map_err(Error::from)?;
+        let transaction =
+            Transaction { inner: Mutex::new(connection), door: Arc::clone(&self.door), meter: self.meter.clone() };
         let outcome = match key {
             None => run(command, &transaction).await,
             Some(key) => once(command, key, &transaction).await,
         };
-        let inner = transaction.inner.into_inner();
+        let mut connection = transaction.inner.into_inner();
         if outcome.is_ok() && self.effect == Effect::Lasting {
-            self.count("commit", async { inner.commit().await.map_err(query_error) }).await?;
-        } else if let Err(error) = self.count("rollback", async { inner.rollback().await.map_err(query_error) }).await {
-            // The connection is useless if even this fails, and the pool finds that out by itself.
+            self.commit(connection).await?;
+        } else if let Err(error) = self.count("rollback", connection.rollback(), itself).await {
+            // The connection is useless if even this fails, and is closed.
             tracing::warn!(%error, "a transaction could not be rolled back");
         }
         outcome
     }
 
-    /// Counts the statements that open and close a transaction like all others.
-    async fn count<T>(&self, name: &'static str, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-        let started = Instant::now();
-        let result = work.await;
-        let elapsed = started.elapsed();
-        let failure = result.as_ref().err().map(failure);
-        let target = self.door.target;
-        let executed =
-            Executed { name, target, keys: 1, rows: 0, began: started, elapsed, failure, batch: None, sent: None };
-        self.door.record(&self.meter, executed);
-        result.map_err(Error::from)
+    async fn commit(&self, mut connection: Connection) -> Result<(), Error> {
+        match self.count("commit", connection.commit(LogPosition::QUESTION), Uncommitted::cause).await {
+            Ok(row) => {
+                let position = row.and_then(|row| LogPosition::decode(&row.into()).ok());
+                *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = position;
+                Ok(())
+            }
+            Err(Uncommitted::Refused(error)) => Err(error.into()),
+            Err(Uncommitted::Unknown(error)) => Err(Error::OutcomeUnknown(Arc::new(error))),
+        }
     }
+
+    /// Counts the statements that open and close a transaction like all others.
+    async fn count<T, E>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+        cause: fn(&E) -> &DbErr,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let result = work.await;
+        let elapsed = began.elapsed();
+        let failure = result.as_ref().err().map(|error| failure(cause(error)));
+        let executed = Executed {
+            name,
+            target: self.door.target,
+            keys: 1,
+            rows: 0,
+            began,
+            elapsed,
+            failure,
+            batch: None,
+            sent: None,
+        };
+        self.door.record(&self.meter, executed);
+        result
+    }
+}
+
+/// The cause of an error that is its own.
+fn itself(error: &DbErr) -> &DbErr {
+    error
 }
 
 /// Runs a command's statements.

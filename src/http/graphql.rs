@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use super::connection::BeyondBound;
 use super::execution::{self, Checked};
 use super::media_type::MediaType;
-use super::response::{Refused, finish, refuse, respond};
+use super::response::{self, Refused, finish, refuse, respond};
 use super::{App, REQUEST_ID, request};
 use crate::config::Limits;
 use crate::database::{Meter, Operation, Origin, Target};
@@ -93,6 +93,9 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let route = app.database.route(operation, meter, after).await;
     let limits = app.guard.limits();
     let mut answer = execution::run(&app.schema, request, viewer, route, limits).await?;
+    if let Some(error) = response::unserved(&answer) {
+        return Err(error.into());
+    }
     if is_asked_for(headers, "cost") {
         answer.extensions.insert("cost".to_owned(), of_cost(cost, limits));
     }

@@ -135,6 +135,20 @@ pub fn finish(answer: &mut Answer, request_id: &str) -> &'static str {
     first.unwrap_or("OK")
 }
 
+/// Why a request was not served, where that is all there is to tell: each of its fields failed because the database was
+/// away or busy. Like that, it is the same as one that was not executed, and may be sent again.
+#[must_use]
+pub fn unserved(answer: &Answer) -> Option<Error> {
+    let is_empty = match &answer.data {
+        Value::Object(fields) => fields.values().all(|value| *value == Value::Null),
+        data => *data == Value::Null,
+    };
+    let ours = |error: &ServerError| error.source::<Error>().cloned();
+    let errors = answer.errors.iter().map(ours).collect::<Option<Vec<Error>>>().filter(|_| is_empty)?;
+    let is_for_later = |error: &Error| matches!(error.code(), Code::Unavailable | Code::Overloaded);
+    errors.iter().all(is_for_later).then(|| errors.into_iter().next()).flatten()
+}
+
 /// How the library's messages begin that are about a value and not about the document: it has no type for these either.
 const BAD_INPUT: [&str; 3] = ["Invalid value for argument", "Expected input type", "Failed to parse"];
 

@@ -1,7 +1,7 @@
 //! What each statement is for, in a line: one for each name.
 
 /// Name and purpose, in the order of the names.
-pub const PURPOSES: [(&str, &str); 74] = [
+pub const PURPOSES: [(&str, &str); 73] = [
     ("assignees_of_project", "counts a project's tasks by assignee"),
     ("assignees_of_workspace", "counts a workspace's tasks by assignee"),
     ("comment_by_id", "comments by their ids, where the caller sees them"),
@@ -11,7 +11,6 @@ pub const PURPOSES: [(&str, &str); 74] = [
     ("comment_restore", "brings a deleted comment back"),
     ("comment_update", "changes a comment"),
     ("comments_of_task", "a page of a task's comments by age"),
-    ("consistency_position", "how far the primary's log is safe, as proof of a write"),
     ("consistency_reached", "whether a replica has what a caller wrote"),
     ("cycle_time_of_project", "how long a project's tasks took"),
     ("cycle_time_of_workspace", "how long a workspace's tasks took"),

@@ -81,12 +81,7 @@ pub async fn write_unless<C: Command>(
         Ok(written) => written,
         Err(failure) => return refused(failure),
     };
-    // A statement of its own, for those who ask for it.
-    let consistency_token = if context.look_ahead().field("consistencyToken").exists() {
-        session.consistency_token().await.map(ConsistencyToken)
-    } else {
-        None
-    };
+    let consistency_token = session.consistency_token().map(ConsistencyToken);
     Ok(Outcome { row: Some(written), user_errors: Vec::new(), consistency_token })
 }
 

@@ -159,10 +159,10 @@ impl Session {
         outcome
     }
 
-    /// Proof of what this request has written until now; none where the primary does not answer any more.
-    pub async fn consistency_token(&self) -> Option<String> {
-        let token = self.route.writer.as_ref()?.consistency_token().await;
-        token.inspect_err(|error| tracing::warn!(%error, "a write was acknowledged without a consistency token")).ok()
+    /// Proof of what this request has written until now.
+    #[must_use]
+    pub fn consistency_token(&self) -> Option<String> {
+        self.route.writer.as_ref()?.consistency_token()
     }
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {

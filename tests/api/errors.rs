@@ -8,6 +8,7 @@ use trellis::database::{Addresses, administration};
 use trellis::entities::member::Role;
 use uuid::Uuid;
 
+use crate::faults::cut_off_in_commit;
 use crate::harness::{Answer, World, eventually, new_path, one};
 
 /// Words of statements, of the database and of the source that no answer may hold.
@@ -304,7 +305,8 @@ async fn a_request_that_finds_every_connection_busy_is_told_that_the_server_is_o
         answer
     };
     let (first, second) = tokio::join!(first, second);
-    assert_failed(&second, "viewer", "OVERLOADED");
+    assert_refused(&second, StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED");
+    assert_eq!(second.headers["retry-after"], "1");
     assert_eq!(*first.data(), json!({ "task": null }), "the one that had the connection");
 }
 
@@ -321,7 +323,7 @@ async fn a_connection_that_ends_under_a_statement_is_unavailable_and_the_next_re
         one(&beside, &format!("SELECT pg_terminate_backend({pid})")).await;
     };
     let (answer, ()) = tokio::join!(request, end);
-    assert_failed(&answer, "task", "UNAVAILABLE");
+    assert_refused(&answer, StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
     lock.rollback().await.unwrap();
     assert_alive(&world, ada).await;
 }
@@ -349,9 +351,11 @@ async fn a_database_that_cannot_be_reached_is_unavailable_until_it_can() {
         if sessions == 0 && answer.body.get("errors").is_some() { Ok(answer) } else { Err(answer.text) }
     })
     .await;
-    assert_failed(&answer, "viewer", "UNAVAILABLE");
+    assert_refused(&answer, StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
     let document = "mutation { workspaceCreate(input: { name: \"X\", slug: \"xx\" }) { userErrors { code } } }";
-    assert_failed(&ask(&world, ada, document, json!({})).await, "workspaceCreate", "UNAVAILABLE");
+    let answer = ask(&world, ada, document, json!({})).await;
+    assert_refused(&answer, StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
+    assert_eq!(answer.headers["retry-after"], "1");
 
     std::os::unix::fs::symlink(&directory, &other_name).unwrap();
     eventually("the server finds the database again", || async {
@@ -422,7 +426,8 @@ async fn every_code_can_be_provoked_and_no_answer_tells_of_the_inside() {
     // The one connection waits for a lock, and its server ends it.
     let lock = lock(&world, "tasks").await;
     let beside = beside(&world).await;
-    let waits = ask(&world, ada, TASK_ALONE, json!({ "id": clock::new_id() }));
+    let write = "mutation($id: ID!) { taskUpdate(input: { id: $id, title: \"X\" }) { userErrors { code } } }";
+    let waits = ask(&world, ada, write, json!({ "id": clock::new_id() }));
     let meanwhile = async {
         let pid = waiting(&beside).await;
         let answer = ask(&world, ada, "{ viewer { name } }", json!({})).await;
@@ -433,6 +438,9 @@ async fn every_code_can_be_provoked_and_no_answer_tells_of_the_inside() {
     provoked(&ended);
     provoked(&found_it_busy);
     lock.rollback().await.unwrap();
+
+    let project = world.project(home, "Boat").await;
+    provoked(&cut_off_in_commit(&world, grace, project).await);
 
     let impatient = World::with(&["--request-timeout-ms", "100"]).await;
     let ada = ada_of(&impatient).await;

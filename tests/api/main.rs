@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod cluster;
+mod faults;
 mod fixtures;
 mod harness;
 mod instance;

@@ -2,6 +2,7 @@
 #![expect(clippy::too_many_arguments, clippy::unused_self, reason = "the signature of a resolver is that of its field")]
 
 pub mod comment;
+pub mod cursor;
 mod input;
 mod list_size;
 pub mod member;

@@ -1,21 +1,19 @@
-//! From arguments to a page, from a page to a connection; cursors.
+//! From arguments to a page, from a page to a connection.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::Datelike;
 use uuid::Uuid;
 
+use super::cursor;
 use super::scalar::Cursor;
 use super::session::Session;
 use crate::config::{DEFAULT_PAGE, MAX_PAGE};
 use crate::entities::member::Role;
 use crate::error::Error;
 use crate::loaders::member::ViewerRole;
-use crate::loaders::page::{self, Page, PageKey, Position, Rows, SortValue, Start, Walk};
+use crate::loaders::page::{self, Page, PageKey, Rows, Start, Walk};
 
 /// Which part of a connection: the arguments that every connection has.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +51,7 @@ impl PageArguments {
         };
         let start = match cursor {
             None => Start::End,
-            Some(cursor) => Start::Beyond(decode_cursor(&cursor, order)?),
+            Some(cursor) => Start::Beyond(cursor::decode(&cursor, order)?),
         };
         Ok(Page { limit, start, walk })
     }
@@ -98,7 +96,7 @@ impl<N: Listed, K: PageKey<Row = N::Row>> Connection<N, K> {
     }
 
     fn cursor(&self, row: &N::Row) -> Cursor {
-        encode_cursor(&self.list.position(row), self.list.order())
+        cursor::encode(&self.list.position(row), self.list.order())
     }
 }
 
@@ -189,63 +187,6 @@ pub struct PageInfo {
     start_cursor: Option<Cursor>,
     /// The cursor of the page's last row; null where the page is empty.
     end_cursor: Option<Cursor>,
-}
-
-const CURSOR_VERSION: u8 = 1;
-
-/// Version, a hash of the order's name, the kind of the value, the id, the value, a checksum.
-fn encode_cursor(position: &Position, order: &str) -> Cursor {
-    let (kind, value) = match &position.value {
-        SortValue::Nothing => (0, Vec::new()),
-        SortValue::Null => (1, Vec::new()),
-        SortValue::Time(time) => (2, time.timestamp_micros().to_be_bytes().to_vec()),
-        SortValue::Text(text) => (3, text.as_bytes().to_vec()),
-    };
-    let mut bytes = vec![CURSOR_VERSION];
-    bytes.extend(crc32fast::hash(order.as_bytes()).to_be_bytes());
-    bytes.push(kind);
-    bytes.extend(position.id.as_bytes());
-    bytes.extend(value);
-    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
-    Cursor(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn decode_cursor(Cursor(text): &Cursor, order: &str) -> Result<Position, Error> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
-    read_cursor(&bytes, order).ok_or(Error::InvalidCursor)
-}
-
-fn read_cursor(bytes: &[u8], order: &str) -> Option<Position> {
-    let (body, checksum) = bytes.split_last_chunk::<4>()?;
-    let rest = body.strip_prefix(&[CURSOR_VERSION])?;
-    let rest = rest.strip_prefix(&crc32fast::hash(order.as_bytes()).to_be_bytes())?;
-    let (&kind, rest) = rest.split_first()?;
-    let (id, value) = rest.split_first_chunk::<16>()?;
-    if crc32fast::hash(body).to_be_bytes() != *checksum {
-        return None;
-    }
-    let value = match (kind, value) {
-        (0, []) => SortValue::Nothing,
-        (1, []) => SortValue::Null,
-        (2, micros) => {
-            SortValue::Time(chrono::DateTime::from_timestamp_micros(i64::from_be_bytes(micros.try_into().ok()?))?)
-        }
-        (3, text) => SortValue::Text(String::from_utf8(text.to_vec()).ok()?),
-        _ => return None,
-    };
-    is_of_order(&value, order).then(|| Position { value, id: Uuid::from_bytes(*id) })
-}
-
-/// Whether a value can be one of the column that an order is by. The checksum tells damage, not forgery, and a value of
-/// another type, or one that PostgreSQL cannot hold, would fail its statement.
-fn is_of_order(value: &SortValue, order: &str) -> bool {
-    let column = order.split('.').nth(1).unwrap_or_default();
-    match value {
-        SortValue::Nothing => column.ends_with("id"),
-        SortValue::Null => column == "due_date",
-        SortValue::Time(time) => ["created_at", "due_date"].contains(&column) && (1..=9999).contains(&time.year()),
-        SortValue::Text(text) => column == "name" && !text.contains('\0'),
-    }
 }
 
 /// Which soft-deleted rows a list shows.

@@ -102,7 +102,7 @@ impl Guard {
         let document = self.parse(text)?;
         let (name, executed) = operation(&document, asked)?;
         values::check_variables(variables, &self.limits)?;
-        values::check_declarations(&document, &self.limits)?;
+        values::check_declarations(&document, &self.limits, &self.types)?;
         values::complete_variables(variables, executed, &self.types)?;
         let mut measure = Measure::new(self, &document, variables);
         let cost = self.check_size(&mut measure, &document, executed)?.cost();

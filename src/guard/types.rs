@@ -2,7 +2,7 @@
 //!
 //! It is read from the schema's own text, so that a new field has its cost by being there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
     BaseType, FieldDefinition, OperationType, ServiceDocument, Type, TypeKind, TypeSystemDefinition,
@@ -14,9 +14,13 @@ use crate::config::DEFAULT_PAGE;
 /// The directive with which the schema says how long a list without a page is.
 const LIST_SIZE: &str = "listSize";
 
+/// The types that the language has, and no schema defines.
+const BUILT_IN: [&str; 5] = ["Boolean", "Float", "ID", "Int", "String"];
+
 /// The types of the schema.
 #[derive(Debug, Default)]
 pub(super) struct Types {
+    names: HashSet<Name>,
     objects: HashMap<Name, HashMap<Name, Field>>,
     inputs: HashMap<Name, HashMap<Name, Type>>,
     query: Option<Name>,
@@ -68,6 +72,7 @@ impl Types {
     }
 
     fn add(&mut self, name: &Name, kind: &TypeKind) {
+        self.names.insert(name.clone());
         let fields = match kind {
             TypeKind::Object(object) => &object.fields,
             TypeKind::Interface(interface) => &interface.fields,
@@ -91,6 +96,11 @@ impl Types {
                 field.list = List::None;
             }
         }
+    }
+
+    /// Whether there is a type of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name) || BUILT_IN.contains(&name)
     }
 
     /// The type of an operation's root; none where the schema does not have such operations.
@@ -146,7 +156,7 @@ fn declared(field: &FieldDefinition) -> Option<u64> {
 }
 
 /// The name of a type, lists and exclamation marks apart.
-fn named(ty: &Type) -> &Name {
+pub(super) fn named(ty: &Type) -> &Name {
     match &ty.base {
         BaseType::Named(name) => name,
         BaseType::List(of) => named(of),

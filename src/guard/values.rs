@@ -4,7 +4,7 @@ use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefini
 use async_graphql::{Number, Positioned, Variables};
 use async_graphql_value::{ConstValue, Value};
 
-use super::types::Types;
+use super::types::{Types, named};
 use super::{Guard, count, within};
 use crate::config::Limits;
 use crate::error::{Error, shortened};
@@ -98,12 +98,20 @@ fn is_required(variable: &VariableDefinition) -> bool {
     !variable.var_type.node.nullable && variable.default_value.is_none()
 }
 
-/// Checks how many variables each operation of a document declares.
-pub(super) fn check_declarations(document: &ExecutableDocument, limits: &Limits) -> Result<(), Error> {
-    let declared = document.operations.iter().map(|(_, operation)| operation.node.variable_definitions.len());
-    let most = declared.max().map_or(0, count);
-    let mend = "Send several values as one input.";
-    within("maxVariables", most, limits.max_variables, mend, || format!("the operation declares {most} variables"))
+/// Checks how many variables each operation of a document declares, and that there are such types: the library panics
+/// where it looks for the default of a list of others.
+pub(super) fn check_declarations(document: &ExecutableDocument, limits: &Limits, types: &Types) -> Result<(), Error> {
+    for (_, Positioned { node: operation, .. }) in document.operations.iter() {
+        let declared = count(operation.variable_definitions.len());
+        let mend = "Send several values as one input.";
+        let tell = || format!("the operation declares {declared} variables");
+        within("maxVariables", declared, limits.max_variables, mend, tell)?;
+        let mut names = operation.variable_definitions.iter().map(|variable| named(&variable.node.var_type.node));
+        if let Some(name) = names.find(|name| !types.has(name)) {
+            return Err(Error::GraphqlValidationFailed(format!("Unknown type \"{name}\".")));
+        }
+    }
+    Ok(())
 }
 
 /// Checks a value of the document: the length of its lists and, where its type is known, its shape.

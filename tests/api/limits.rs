@@ -371,6 +371,18 @@ async fn an_input_of_a_wrong_shape_is_refused_before_any_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_of_a_variable_of_no_known_type_is_refused_and_no_defect() {
+    let (world, ada) = world(&[]).await;
+    for variables in ["$a: [Missing] = [1]", "$a: [[Missing!]!]! = [[1]]", "$a: Missing = 1", "$a: [Missing]"] {
+        for document in ["query A(@) { viewer { name } }", "query A { viewer { name } } query B(@) { viewer { id } }"] {
+            let body = json!({ "query": document.replace('@', variables), "operationName": "A" });
+            let answer = send(&world, ada, &body).await;
+            assert_eq!(refused(&answer, "GRAPHQL_VALIDATION_FAILED"), "Unknown type \"Missing\".", "{variables}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_tools_ask_about_the_schema_passes_and_what_has_no_end_does_not() {
     let (world, ada) = world(&[]).await;
     let whole = include_str!("../../src/guard/introspection.graphql");

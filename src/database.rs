@@ -19,7 +19,7 @@ mod running;
 mod statement;
 mod transaction;
 
-pub use consistency::LogPosition;
+pub use consistency::{LogPosition, Sealer};
 pub use door::{Door, Reader, Target, Writer};
 pub use explain::{Planning, Sent};
 pub(crate) use failure::sqlstate;
@@ -40,7 +40,6 @@ use uuid::Uuid;
 
 use crate::config::PoolSettings;
 use crate::metrics::{Metrics, PoolSize};
-use consistency::Sealer;
 use pools::Pools;
 use replication::Replica;
 

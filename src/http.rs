@@ -5,7 +5,7 @@ mod connection;
 pub mod execution;
 mod graphql;
 mod health;
-mod json;
+pub mod json;
 mod media_type;
 mod page;
 mod playground;

@@ -17,16 +17,16 @@ const SEAL_BYTES: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
     /// The cluster: another cluster's positions mean nothing.
-    pub(super) system: i64,
+    pub system: i64,
     /// The history of the cluster: a promotion begins a new one.
-    pub(super) timeline: i32,
+    pub timeline: i32,
     /// Bytes since the beginning of the log.
-    pub(super) bytes: i64,
+    pub bytes: i64,
 }
 
 /// Makes and opens tokens.
 #[derive(Clone)]
-pub(super) struct Sealer(Hmac<Sha256>);
+pub struct Sealer(Hmac<Sha256>);
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,7 +36,10 @@ impl std::fmt::Debug for Sealer {
 
 impl Sealer {
     /// A sealer whose key follows from the server's secret. It differs from the key that signs bearer tokens.
-    pub(super) fn new(secret: &str) -> Result<Self, DbErr> {
+    ///
+    /// # Errors
+    /// HMAC takes no such key, which it says of none.
+    pub fn new(secret: &str) -> Result<Self, DbErr> {
         let invalid = |error: hmac::digest::InvalidLength| DbErr::Custom(error.to_string());
         let mut derive = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(invalid)?;
         derive.update(b"trellis consistency token");
@@ -44,7 +47,8 @@ impl Sealer {
     }
 
     /// A position as a token.
-    pub(super) fn seal(&self, position: LogPosition) -> String {
+    #[must_use]
+    pub fn seal(&self, position: LogPosition) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend(position.system.to_be_bytes());
         bytes.extend(position.timeline.to_be_bytes());
@@ -55,7 +59,10 @@ impl Sealer {
     }
 
     /// The position in a token.
-    pub(super) fn open(&self, token: &str) -> Result<LogPosition, Error> {
+    ///
+    /// # Errors
+    /// `BadConsistencyToken` where no server with this secret made it.
+    pub fn open(&self, token: &str) -> Result<LogPosition, Error> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Error::BadConsistencyToken)?;
         let (body, seal) = bytes.split_last_chunk::<SEAL_BYTES>().ok_or(Error::BadConsistencyToken)?;
         let whole = self.0.clone().chain_update(body);

@@ -7,7 +7,7 @@ use async_graphql::{Name, Value};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// An object; its value is [`Value::Object`].
-pub(super) struct Object(pub(super) Value);
+pub struct Object(pub Value);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -5,6 +5,7 @@ mod command;
 mod http;
 mod limits;
 mod pool;
+mod telemetry;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ pub use command::{Command, MigrateAction, MigrateCommand};
 pub use http::HttpSettings;
 pub use limits::{DEFAULT_PAGE, Limits, MAX_PAGE};
 pub use pool::PoolSettings;
+pub use telemetry::TelemetrySettings;
 
 /// The prefix of Trellis's own environment variables: an unknown one stops the start, since it is a typing mistake.
 const PREFIX: &str = "TRELLIS_";
@@ -115,6 +117,10 @@ pub struct Settings {
     /// Connections and their timeouts.
     #[command(flatten)]
     pub pools: PoolSettings,
+
+    /// What is told about requests, besides the log.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
 
     /// How it speaks HTTP.
     #[command(flatten)]

@@ -39,6 +39,7 @@ use crate::guard::Guard;
 use crate::identity::Verifier;
 use crate::metrics::Metrics;
 use crate::schema::Schema;
+use crate::telemetry::Traces;
 
 /// What every handler may reach.
 pub struct App {
@@ -60,6 +61,8 @@ pub struct App {
     pub debug_sql: bool,
     /// A token for the page of a browser on this machine; only in the private mode.
     pub page_token: Option<String>,
+    /// The traces of requests, where they are wanted.
+    pub traces: Option<Traces>,
     /// Whether it is about to stop.
     pub shutdown: Shutdown,
 }

@@ -19,6 +19,7 @@ use crate::http::{self, Admission, App, Shutdown};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
 use crate::signals::Signals;
+use crate::telemetry::Traces;
 use crate::{migrate, schema, seed, token};
 
 /// How long the connections to the database may take to close at least, also where requests took the whole drain.
@@ -109,6 +110,7 @@ async fn serve(
         http: settings.http.clone(),
         debug_sql: settings.debug_sql.unwrap_or(deployment.is_private()),
         page_token: guest.map(|guest| guest.token),
+        traces: Traces::start(&settings.telemetry)?,
         shutdown: Shutdown::default(),
     });
     tracing::info!(%address, "serving");
@@ -139,7 +141,7 @@ async fn until_stopped(
     database: Arc<Database>,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let (shutdown, settings) = (app.shutdown.clone(), app.http.clone());
+    let (shutdown, settings, traces) = (app.shutdown.clone(), app.http.clone(), app.traces.clone());
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let server = tokio::spawn(http::serve(listener, app, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -156,7 +158,11 @@ async fn until_stopped(
         // It may hold the database for the moment of a statement.
         let _ = purge.await;
         stop.send_replace(true);
-        drain(server, database, Instant::now() + Duration::from_millis(settings.drain_timeout_ms)).await
+        let drained = drain(server, database, Instant::now() + Duration::from_millis(settings.drain_timeout_ms)).await;
+        if let Some(traces) = traces {
+            traces.close().await;
+        }
+        drained
     };
     tokio::select! {
         drained = drained => drained,

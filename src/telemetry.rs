@@ -1,5 +1,8 @@
 //! The log, and one line in it for each request. Never bodies, tokens or personal data.
 
+mod export;
+mod trace;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::database::{Meter, Operation, Target};
 use crate::metrics::Metrics;
+pub use trace::{TRACE_RESPONSE, Trace, Traces};
 
 /// Starts the log on standard error.
 ///
@@ -41,10 +45,12 @@ pub struct Answered<'a> {
     pub code: &'static str,
     /// The id in the request's and the answer's header.
     pub request_id: &'a str,
+    /// The trace that it belongs to, where there are any.
+    pub trace: Option<&'a Trace>,
 }
 
 impl Answered<'_> {
-    /// Writes the line, and counts the request.
+    /// Writes the line, counts the request, and ends its trace.
     pub fn tell(&self, metrics: &Metrics) {
         let executed = self.meter.executed();
         let kind = self.kind.map_or("none", Operation::name);
@@ -69,8 +75,12 @@ impl Answered<'_> {
             total_ms = milliseconds(self.total),
             code = self.code,
             request_id = self.request_id,
+            trace_id = self.trace.map(Trace::id),
             "request"
         );
+        if let Some(trace) = self.trace {
+            trace.end(self);
+        }
     }
 }
 

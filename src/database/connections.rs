@@ -222,10 +222,16 @@ impl Uncommitted {
 }
 
 impl Connection {
-    /// Runs a statement with its values.
-    pub(super) async fn rows(&mut self, statement: NamedStatement) -> Result<Vec<PgRow>, DbErr> {
-        let values = SqlxValues(statement.statement.values.unwrap_or(Values(Vec::new())));
-        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.statement.sql), values);
+    /// Runs a statement with its values, after a comment that tells PostgreSQL who asks.
+    pub(super) async fn rows(&mut self, statement: NamedStatement, comment: Option<&str>) -> Result<Vec<PgRow>, DbErr> {
+        let NamedStatement { statement, .. } = statement;
+        let values = SqlxValues(statement.values.unwrap_or(Values(Vec::new())));
+        let sql = match comment {
+            Some(comment) => format!("{comment} {}", statement.sql),
+            None => statement.sql,
+        };
+        // A text with a comment is never sent again, and must not push a statement out of those that stay prepared.
+        let query = sqlx::query_with(sqlx::AssertSqlSafe(sql), values).persistent(comment.is_none());
         let deadline = self.pool.deadline();
         let (raw, lost) = self.begin_call()?;
         let called = tokio::select! {

@@ -162,7 +162,8 @@ impl Door {
         statement: NamedStatement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let running = Running::begin(self, meter, &statement);
-        let rows = connection.rows(statement).await;
+        let comment = meter.origin().and_then(|origin| origin.comment.as_deref());
+        let rows = connection.rows(statement, comment).await;
         running.end(rows.as_ref().map(Vec::len));
         Ok(rows?.into_iter().map(QueryResult::from).collect())
     }

@@ -49,6 +49,8 @@ pub struct Origin {
     pub operation: String,
     /// The id in the request's and the answer's header.
     pub request_id: String,
+    /// What PostgreSQL is told of it before each statement, as a comment in SQL.
+    pub comment: Option<String>,
 }
 
 impl Origin {

@@ -21,7 +21,7 @@ use crate::config::Limits;
 use crate::database::{Meter, Operation, Origin, Target};
 use crate::error::{Code, Error};
 use crate::guard::Cost;
-use crate::telemetry::{Answered, milliseconds};
+use crate::telemetry::{Answered, TRACE_RESPONSE, Trace, milliseconds};
 
 /// The header in which a client proves what it has written.
 const CONSISTENCY_TOKEN: &str = "x-consistency-token";
@@ -32,13 +32,14 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
     let meter = Meter::default();
-    let mut asked = Asked { operation: String::from("-"), kind: None, request_id };
+    let trace = app.traces.as_ref().map(|traces| traces.open(&parts.headers));
+    let mut asked = Asked { operation: String::from("-"), kind: None, request_id, trace };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
         Ok(media_type) => (media_type, caught(&app, answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
-    let Asked { operation, kind, request_id } = &asked;
-    let (code, response) = match outcome {
+    let Asked { operation, kind, request_id, trace } = &asked;
+    let (code, mut response) = match outcome {
         Ok(mut answer) => {
             let code = finish(&mut answer, request_id);
             if app.debug_sql && is_asked_for(&parts.headers, "sql") {
@@ -49,7 +50,11 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         Err(refused) => (refused.code().as_str(), refuse(refused, media_type, request_id)),
     };
     let total = started.elapsed();
-    Answered { operation, kind: *kind, meter: &meter, total, code, request_id }.tell(&app.metrics);
+    let trace = trace.as_ref();
+    Answered { operation, kind: *kind, meter: &meter, total, code, request_id, trace }.tell(&app.metrics);
+    if let Some(header) = trace.and_then(Trace::response_header) {
+        response.headers_mut().insert(TRACE_RESPONSE, header);
+    }
     response
 }
 
@@ -59,6 +64,7 @@ struct Asked {
     operation: String,
     kind: Option<Operation>,
     request_id: String,
+    trace: Option<Trace>,
 }
 
 /// Makes a panic an answer, and counts it. The runtime has printed it already.
@@ -88,7 +94,9 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadUserInput, "Send mutations by POST, with JSON.");
         return Err(refused.telling(header::ALLOW, "POST"));
     }
-    let meter = &meter.of(Origin { operation: asked.operation.clone(), request_id: asked.request_id.clone() });
+    let comment = asked.trace.as_ref().and_then(|trace| trace.comment(&asked.operation));
+    let (operation_name, request_id) = (asked.operation.clone(), asked.request_id.clone());
+    let meter = &meter.of(Origin { operation: operation_name, request_id, comment });
     let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
     let route = app.database.route(operation, meter, after).await;
     let limits = app.guard.limits();

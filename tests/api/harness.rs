@@ -16,6 +16,7 @@ use trellis::http::{self, Admission, App, Shutdown};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
 use trellis::schema;
+use trellis::telemetry::Traces;
 use uuid::Uuid;
 
 use crate::pooler;
@@ -98,6 +99,7 @@ impl World {
             http: settings.http,
             debug_sql: settings.debug_sql.unwrap_or(true),
             page_token: None,
+            traces: Traces::start(&settings.telemetry).unwrap(),
             shutdown: Shutdown::default(),
         };
         change(&mut app);

@@ -60,6 +60,7 @@ mod replication;
 mod seed;
 mod shutdown;
 mod telemetry;
+mod traces;
 
 mod bench;
 mod command_line;

@@ -171,8 +171,19 @@ impl Settings {
             Some(secret) if secret.len() < 32 => {
                 Err(format!("TRELLIS_JWT_SECRET has {} bytes; it needs 32 or more\n", secret.len()))
             }
-            _ => Ok(()),
+            _ => self.check_rate_limit(),
         }
+    }
+
+    fn check_rate_limit(&self) -> Result<(), String> {
+        let (burst, dearest) = (self.http.rate_limit_burst(&self.limits), self.limits.max_complexity);
+        if self.http.rate_limit == 0 || burst >= dearest {
+            return Ok(());
+        }
+        Err(format!(
+            "TRELLIS_RATE_LIMIT_BURST is {burst}; a request may cost TRELLIS_MAX_COMPLEXITY, {dearest}, and could never \
+             be sent\n"
+        ))
     }
 }
 

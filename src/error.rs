@@ -25,6 +25,8 @@ pub enum Code {
     GraphqlValidationFailed,
     /// The request passes one of the limits that `server { limits }` lists.
     LimitExceeded,
+    /// The caller has asked for too much in too short a time.
+    RateLimited,
     /// The answer took longer than the deadline.
     Timeout,
     /// There are as many requests or connections as the server takes, or every database connection stayed busy for the
@@ -52,6 +54,7 @@ impl Code {
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
             Self::Timeout => "TIMEOUT",
             Self::Overloaded => "OVERLOADED",
             Self::Unavailable => "UNAVAILABLE",
@@ -86,6 +89,19 @@ pub enum Error {
     /// The request passes a limit; the text names the limit, its maximum and the request's value.
     #[error("{0}")]
     LimitExceeded(String),
+    /// The caller has not as many points as the request costs.
+    #[error(
+        "The request costs {cost} points or more, and this caller has fewer left. A full bucket has {limit}. Try again in \
+         {retry_after} s."
+    )]
+    RateLimited {
+        /// What the request costs, as far as that is known.
+        cost: u32,
+        /// Points in a full bucket.
+        limit: u32,
+        /// In how many seconds there will be enough.
+        retry_after: u64,
+    },
     /// The answer took longer than the deadline.
     #[error("The request took too long and was given up. Ask for less at once, or try again.")]
     Timeout,
@@ -132,6 +148,7 @@ impl Error {
             Self::GraphqlParseFailed(_) => Code::GraphqlParseFailed,
             Self::GraphqlValidationFailed(_) => Code::GraphqlValidationFailed,
             Self::LimitExceeded(_) => Code::LimitExceeded,
+            Self::RateLimited { .. } => Code::RateLimited,
             Self::Timeout => Code::Timeout,
             Self::Overloaded => Code::Overloaded,
             Self::Unavailable(_) => Code::Unavailable,

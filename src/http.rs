@@ -38,6 +38,7 @@ use crate::database::Database;
 use crate::guard::Guard;
 use crate::identity::Verifier;
 use crate::metrics::Metrics;
+use crate::rate_limit::RateLimiter;
 use crate::schema::Schema;
 use crate::telemetry::Traces;
 
@@ -53,6 +54,8 @@ pub struct App {
     pub verifier: Verifier,
     /// What one request may ask for.
     pub guard: Arc<Guard>,
+    /// How much each caller may ask for; none where that is not limited.
+    pub rate_limiter: Option<RateLimiter>,
     /// How many requests are worked on at a time.
     pub admission: Admission,
     /// How it speaks HTTP.
@@ -66,6 +69,10 @@ pub struct App {
     /// Whether it is about to stop.
     pub shutdown: Shutdown,
 }
+
+/// What a caller may still ask for, and what rule that follows.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -114,7 +121,14 @@ fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::ETAG, header::WWW_AUTHENTICATE])
+        .expose_headers([
+            REQUEST_ID,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+            header::RETRY_AFTER,
+            header::ETAG,
+            header::WWW_AUTHENTICATE,
+        ])
         .max_age(PREFLIGHT_GOOD_FOR)
 }
 

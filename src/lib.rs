@@ -24,6 +24,7 @@ pub mod reports;
 pub mod schema;
 
 // What requests can make the server send.
+pub mod rate_limit;
 pub mod registry;
 
 // Around the requests: settings, start, stop, the database's own life.

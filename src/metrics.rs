@@ -152,10 +152,11 @@ impl Metrics {
             self.request_duration.clone(),
         );
         registry.register("request_statements", "Statements of a request", self.request_statements.clone());
-        let AdmissionMetrics { in_flight, connections, refused } = &self.admission;
+        let AdmissionMetrics { in_flight, connections, refused, callers } = &self.admission;
         registry.register("requests_in_flight", "GraphQL requests that are worked on now", in_flight.clone());
         registry.register("http_connections", "HTTP connections that are open now", connections.clone());
         registry.register("requests_refused", "Requests and connections beyond a bound, by which", refused.clone());
+        registry.register("rate_limit_callers", "Callers who have spent points", callers.clone());
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
         registry.register("operations", "Operations by name, and whether they had an error", self.operations.clone());
         registry.register_with_unit(
@@ -294,6 +295,8 @@ pub enum Refusal {
     Requests,
     /// Connections that are open at a time.
     Connections,
+    /// Points of a caller.
+    Rate,
 }
 
 /// The figures of who gets in.
@@ -302,6 +305,7 @@ pub struct AdmissionMetrics {
     in_flight: Gauge,
     connections: Gauge,
     refused: Family<RefusalLabels, Counter>,
+    callers: Gauge,
 }
 
 impl AdmissionMetrics {
@@ -320,11 +324,17 @@ impl AdmissionMetrics {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
+    /// So many callers have spent points that have not come back yet.
+    pub fn callers(&self, callers: usize) {
+        self.callers.set(i64::try_from(callers).unwrap_or(i64::MAX));
+    }
+
     /// A request or a connection was beyond a bound.
     pub fn refused(&self, refusal: Refusal) {
         let reason = match refusal {
             Refusal::Requests => "requests",
             Refusal::Connections => "connections",
+            Refusal::Rate => "rate",
         };
         self.refused.get_or_create(&RefusalLabels { reason }).inc();
     }

@@ -18,6 +18,7 @@ use crate::guard::Introspection;
 use crate::http::{self, Admission, App, Shutdown};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
+use crate::rate_limit::RateLimiter;
 use crate::signals::Signals;
 use crate::telemetry::Traces;
 use crate::{migrate, schema, seed, token};
@@ -103,6 +104,7 @@ async fn serve(
     let app = Arc::new(App {
         schema: schema::build(&guard),
         database: Arc::clone(&database),
+        rate_limiter: RateLimiter::new(&settings.http, &settings.limits),
         admission: Admission::new(&settings.http, &database, &metrics),
         metrics,
         verifier,

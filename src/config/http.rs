@@ -3,6 +3,8 @@
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
 
+use super::Limits;
+
 /// Who may call from a page, how many at a time, and how long a client may take.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -33,6 +35,21 @@ pub struct HttpSettings {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
     pub max_connections: u32,
 
+    /// Points that a caller may spend each second; 0 is no limit. A request costs its complexity, one point at least, also
+    /// where it is refused; `X-Debug: cost` tells it. A caller is the user of the token or, without one, an address. Answers say in
+    /// RateLimit headers what is left; beyond it they are 429 RATE_LIMITED with Retry-After. It is off by default, since
+    /// what is much depends on the clients: a page of 100 tasks with 10 fields each costs 1,000, a script that reads such
+    /// pages one after the other spends 50,000 a second. Behind a proxy, all without a token are one caller.
+    #[arg(long, env = "TRELLIS_RATE_LIMIT", default_value_t = 0, value_name = "POINTS",
+        value_parser = clap::value_parser!(u32).range(0..=10_000_000), global = true)]
+    pub rate_limit: u32,
+
+    /// Points that a caller may spend at once who has spent none for a while, --max-complexity or more. By default what
+    /// comes back in 30 seconds, and at least --max-complexity.
+    #[arg(long, env = "TRELLIS_RATE_LIMIT_BURST", value_name = "POINTS",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000_000), global = true)]
+    pub rate_limit_burst: Option<u32>,
+
     /// Milliseconds in which the body of a request must have arrived.
     #[arg(long, env = "TRELLIS_BODY_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
@@ -49,6 +66,18 @@ pub struct HttpSettings {
     #[arg(long, env = "TRELLIS_DRAIN_TIMEOUT_MS", default_value_t = 15_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(0..=3_600_000), global = true)]
     pub drain_timeout_ms: u64,
+}
+
+/// For how many seconds' points a caller may save.
+const BURST_SECONDS: u32 = 30;
+
+impl HttpSettings {
+    /// Points in a full bucket.
+    #[must_use]
+    pub fn rate_limit_burst(&self, limits: &Limits) -> u32 {
+        let usual = self.rate_limit.saturating_mul(BURST_SECONDS).max(limits.max_complexity);
+        self.rate_limit_burst.unwrap_or(usual)
+    }
 }
 
 /// Reads an origin as browsers send it, such as `https://app.example`: they are compared as text.

@@ -1,5 +1,6 @@
 //! Accepts connections up to a bound, closes those on which nothing comes, and ends them in order when the server stops.
 
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,9 +36,14 @@ const RESERVE: usize = 32;
 /// How long such a connection may take for the head of its request.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Marks a request that came on a connection beyond the bound.
+/// What a request came on: an extension of each.
 #[derive(Clone, Copy)]
-pub(super) struct BeyondBound;
+pub(super) struct Connection {
+    /// Where the other end is.
+    pub peer: IpAddr,
+    /// Whether there were as many connections as the server takes.
+    pub is_beyond_bound: bool,
+}
 
 /// Serves until told to stop; then the listener closes, and every request that is under way is answered. Dropped before
 /// that, it cuts them off.
@@ -48,15 +54,15 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
     let (closing, closed) = watch::channel(false);
     let service = TowerToHyperService::new(router(app));
     let mut connections = JoinSet::new();
-    let accept = |connections: &mut JoinSet<()>, stream: TcpStream| {
+    let accept = |connections: &mut JoinSet<()>, (stream, address): (TcpStream, SocketAddr)| {
         // A connection that ended in an error has nobody to tell it to.
         while connections.try_join_next().is_some() {}
-        let is_beyond = connections.len() >= bound;
-        if is_beyond {
+        let connection = Connection { peer: address.ip(), is_beyond_bound: connections.len() >= bound };
+        if connection.is_beyond_bound {
             admission.refused(Refusal::Connections);
         }
         if connections.len() < bound.saturating_add(RESERVE) {
-            connections.spawn(answer(stream, service.clone(), idle, is_beyond, closed.clone()));
+            connections.spawn(answer(stream, connection, service.clone(), idle, closed.clone()));
         }
         admission.connections(connections.len());
     };
@@ -64,13 +70,13 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, _) = Listener::accept(&mut listener) => accept(&mut connections, stream),
+            accepted = Listener::accept(&mut listener) => accept(&mut connections, accepted),
             Some(_) = connections.join_next() => admission.connections(connections.len()),
         }
     }
     // Who has connected, and was not accepted yet, would be refused after all.
-    while let Some((stream, _)) = Listener::accept(&mut listener).now_or_never() {
-        accept(&mut connections, stream);
+    while let Some(accepted) = Listener::accept(&mut listener).now_or_never() {
+        accept(&mut connections, accepted);
     }
     drop(listener);
     closing.send_replace(true);
@@ -80,24 +86,22 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
 /// Answers the requests of one connection.
 async fn answer(
     stream: TcpStream,
+    connection: Connection,
     service: TowerToHyperService<Router>,
     idle: Duration,
-    is_beyond: bool,
     mut closed: watch::Receiver<bool>,
 ) {
     // The last packet of a long answer would wait until the client has acknowledged the one before.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
-    http.timer(TokioTimer::new()).header_read_timeout(if is_beyond { RESERVE_TIMEOUT } else { idle });
-    http.max_header_size(MAX_HEAD_BYTES).keep_alive(!is_beyond);
+    http.timer(TokioTimer::new()).header_read_timeout(if connection.is_beyond_bound { RESERVE_TIMEOUT } else { idle });
+    http.max_header_size(MAX_HEAD_BYTES).keep_alive(!connection.is_beyond_bound);
     let asked = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
-        if is_beyond {
-            request.extensions_mut().insert(BeyondBound);
-        }
+        request.extensions_mut().insert(connection);
         service.call(request)
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));

@@ -12,15 +12,17 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 
-use super::connection::BeyondBound;
+use super::connection::Connection;
 use super::execution::{self, Checked};
 use super::media_type::MediaType;
-use super::response::{self, Refused, finish, refuse, respond};
+use super::response::{self, Refused, finish, refuse, respond, tell_allowance};
 use super::{App, REQUEST_ID, request};
 use crate::config::Limits;
 use crate::database::{Meter, Operation, Origin, Target};
 use crate::error::{Code, Error};
 use crate::guard::Cost;
+use crate::metrics::Refusal;
+use crate::rate_limit::{Allowance, Caller};
 use crate::telemetry::{Answered, TRACE_RESPONSE, Trace, milliseconds};
 
 /// The header in which a client proves what it has written.
@@ -33,12 +35,12 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
     let meter = Meter::default();
     let trace = app.traces.as_ref().map(|traces| traces.open(&parts.headers));
-    let mut asked = Asked { operation: String::from("-"), kind: None, request_id, trace };
+    let mut asked = Asked { operation: String::from("-"), kind: None, allowance: None, request_id, trace };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
         Ok(media_type) => (media_type, caught(&app, answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
-    let Asked { operation, kind, request_id, trace } = &asked;
+    let Asked { operation, kind, allowance, request_id, trace } = &asked;
     let (code, mut response) = match outcome {
         Ok(mut answer) => {
             let code = finish(&mut answer, request_id);
@@ -49,6 +51,9 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         }
         Err(refused) => (refused.code().as_str(), refuse(refused, media_type, request_id)),
     };
+    if let Some(allowance) = allowance {
+        tell_allowance(&mut response, *allowance);
+    }
     let total = started.elapsed();
     let trace = trace.as_ref();
     Answered { operation, kind: *kind, meter: &meter, total, code, request_id, trace }.tell(&app.metrics);
@@ -63,6 +68,8 @@ struct Asked {
     /// The document's name of the operation; `-` where it has none.
     operation: String,
     kind: Option<Operation>,
+    /// What its caller may still ask for, where that is limited.
+    allowance: Option<Allowance>,
     request_id: String,
     trace: Option<Trace>,
 }
@@ -77,14 +84,18 @@ async fn caught(app: &App, answer: impl Future<Output = Result<Answer, Refused>>
 
 async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut Asked) -> Result<Answer, Refused> {
     let headers = &parts.headers;
-    if parts.extensions.get::<BeyondBound>().is_some() {
+    let Some(Connection { peer, is_beyond_bound: false }) = parts.extensions.get().copied() else {
         return Err(Error::Overloaded.into());
-    }
-    let viewer = bearer(headers)?.map(|token| app.verifier.check(token)).transpose()?;
+    };
+    let viewer = bearer(headers).and_then(|token| token.map(|token| app.verifier.check(token)).transpose());
+    // Whoever guesses tokens pays for it too.
+    let caller = Caller::new(viewer.as_ref().ok().copied().flatten(), peer);
+    charge(app, caller, 1, asked)?;
+    let viewer = viewer?;
     let request = request::read(app, parts, body).await?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
     let _place = app.admission.enter()?;
-    let Checked { request, name, operation, cost } = execution::check(request, &app.guard)?;
+    let Checked { mut request, name, operation, cost } = execution::check(request, &app.guard)?;
     asked.kind = Some(operation);
     if let Some(name) = name {
         asked.operation = name;
@@ -93,6 +104,11 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
         let refused =
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadUserInput, "Send mutations by POST, with JSON.");
         return Err(refused.telling(header::ALLOW, "POST"));
+    }
+    // A point is paid for already.
+    charge(app, caller, cost.complexity.saturating_sub(1), asked)?;
+    if let Some(allowance) = asked.allowance {
+        request = request.data(allowance);
     }
     let comment = asked.trace.as_ref().and_then(|trace| trace.comment(&asked.operation));
     let (operation_name, request_id) = (asked.operation.clone(), asked.request_id.clone());
@@ -108,6 +124,14 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
         answer.extensions.insert("cost".to_owned(), of_cost(cost, limits));
     }
     Ok(answer)
+}
+
+/// Takes points from a caller, where callers are limited.
+fn charge(app: &App, caller: Caller, points: u64, asked: &mut Asked) -> Result<(), Error> {
+    let Some(limiter) = &app.rate_limiter else { return Ok(()) };
+    let charged = limiter.charge(caller, points, asked.allowance);
+    asked.allowance = Some(charged.unwrap_or_else(|_| limiter.exhausted()));
+    charged.map(drop).inspect_err(|_| app.metrics.admission().refused(Refusal::Rate)).map_err(Error::from)
 }
 
 /// Whether the header `X-Debug` names a topic.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::App;
 use crate::metrics::MEDIA_TYPE;
+use crate::rate_limit::RateLimiter;
 
 /// The process answers; the database is not asked.
 pub(super) async fn live() -> &'static str {
@@ -40,6 +41,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     for (door, size) in app.database.pools() {
         app.metrics.pool_seen(door, size);
     }
+    app.metrics.admission().callers(app.rate_limiter.as_ref().map_or(0, RateLimiter::callers));
     let text = app.metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok::<_, StatusCode>(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
 }

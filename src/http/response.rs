@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::media_type::MediaType;
+use super::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::error::{Code, Error, shortened};
+use crate::rate_limit::Allowance;
 
 /// Why a request is not executed at all.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl From<Error> for Refused {
             Code::Unauthenticated => {
                 Self::new(StatusCode::UNAUTHORIZED, code, message).telling(header::WWW_AUTHENTICATE, "Bearer")
             }
+            Code::RateLimited => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message),
             Code::Timeout | Code::Overloaded | Code::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
             }
@@ -74,13 +77,33 @@ impl From<Error> for Refused {
     }
 }
 
+/// Tells what a caller may still ask for, as draft 11 of
+/// [RateLimit header fields](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/) has it. Points are
+/// no unit of its registry, so a parameter of our own names them.
+pub(super) fn tell_allowance(response: &mut Response, allowance: Allowance) {
+    let Allowance { limit, remaining, .. } = allowance;
+    let policy = format!("\"caller\";q={limit};w={};trellis-unit=\"points\"", allowance.window());
+    // The two must not contradict each other.
+    let told = response.headers().get(header::RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    let left = format!("\"caller\";r={remaining};t={}", told.unwrap_or(allowance.reset()));
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}
+
 /// The answer to a request that is not executed.
 pub(super) fn refuse(mut refused: Refused, media_type: MediaType, request_id: &str) -> Response {
     let status = refused.status.unwrap_or_else(|| media_type.status_of_unexecuted());
-    let header = refused.header.take();
+    let header = refused.header.take().map(|(name, value)| (name, HeaderValue::from_static(value)));
+    let wait = match refused.error {
+        Some(Error::RateLimited { retry_after, .. }) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after))),
+        _ => None,
+    };
     let mut response = write(status, media_type, &Errors { errors: &[refused.into_error(request_id)] });
-    if let Some((name, value)) = header {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    for (name, value) in header.into_iter().chain(wait) {
+        response.headers_mut().insert(name, value);
     }
     response
 }

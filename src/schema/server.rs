@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Json, Object, SimpleObject, Variables};
 
+use super::scalar::DateTime;
 use super::session::Session;
+use crate::clock;
 use crate::config::{DEFAULT_PAGE, MAX_PAGE};
 use crate::error::Error;
 use crate::guard::Guard;
+use crate::rate_limit::Allowance;
 
 /// The root field about the server.
 #[derive(Debug, Default)]
@@ -40,6 +43,18 @@ impl ServerQuery {
                 request_timeout_ms: int(limits.request_timeout_ms),
             },
         }
+    }
+
+    /// What the caller may still ask for; null where the server does not limit it. Needs no login.
+    fn rate_limit(&self, context: &Context<'_>) -> Option<RateLimit> {
+        let allowance = context.data_opt::<Allowance>()?;
+        Some(RateLimit {
+            limit: int(allowance.limit),
+            points_per_second: int(allowance.per_second),
+            cost: int(allowance.cost),
+            remaining: int(allowance.remaining),
+            reset_at: DateTime(clock::now() + chrono::Duration::seconds(allowance.reset().into())),
+        })
     }
 
     /// What a document would cost, its one operation being sent with these variables. Nothing of it is executed, and it
@@ -113,6 +128,21 @@ pub struct Limits {
     max_errors: i32,
     /// After how many milliseconds a request is given up.
     request_timeout_ms: i32,
+}
+
+/// What a caller may ask for in a while. A request costs as many points as its complexity, one at least.
+#[derive(Debug, SimpleObject)]
+pub struct RateLimit {
+    /// How many points may be spent at once by who has spent none for a while.
+    limit: i32,
+    /// How many points come back each second.
+    points_per_second: i32,
+    /// How many points this request has cost.
+    cost: i32,
+    /// How many points are left.
+    remaining: i32,
+    /// When all points will be back, if no other request is sent.
+    reset_at: DateTime,
 }
 
 /// What an operation costs, and what it may cost.

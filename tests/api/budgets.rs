@@ -26,7 +26,7 @@ async fn every_root_field_stays_within_its_budget() {
 
     let stage = Stage::set(&world, &[(ada, "owner")], ada, "").await;
     let Stage { workspace, project, task, comment, .. } = stage;
-    let reads: [(&str, String, &[&str]); 11] = [
+    let reads: [(&str, String, &[&str]); 12] = [
         ("node", format!("node(id: \"{task}\") {{ id }}"), &ALL_TABLES),
         ("nodes", format!("nodes(ids: [\"{task}\", \"{project}\", \"{ada}\", \"{comment}\"]) {{ id }}"), &ALL_TABLES),
         ("viewer", "viewer { name }".to_owned(), &["user_by_id"]),
@@ -37,6 +37,7 @@ async fn every_root_field_stays_within_its_budget() {
         ("task", format!("task(id: \"{task}\") {{ title isOverdue }}"), &["task_by_id"]),
         ("comment", format!("comment(id: \"{comment}\") {{ body }}"), &["comment_by_id"]),
         ("server", "server { version }".to_owned(), &[]),
+        ("rateLimit", "rateLimit { remaining }".to_owned(), &[]),
         ("estimateCost", "estimateCost(document: \"{ viewer { name } }\") { complexity }".to_owned(), &[]),
     ];
     for (field, selection, budget) in reads {
@@ -58,7 +59,7 @@ async fn every_root_field_stays_within_its_budget() {
         assert!(statements.contains(&"begin") && statements.contains(&"commit"), "{name}: {statements:?}");
         seen.insert(name.to_owned());
     }
-    assert_eq!(seen.len(), 31);
+    assert_eq!(seen.len(), 32);
     assert_eq!(seen, root_fields(&world).await);
 }
 

@@ -442,6 +442,11 @@ async fn every_code_can_be_provoked_and_no_answer_tells_of_the_inside() {
     let project = world.project(home, "Boat").await;
     provoked(&cut_off_in_commit(&world, grace, project).await);
 
+    let points = ["--max-complexity", "3", "--rate-limit", "1", "--rate-limit-burst", "3"];
+    let stingy = World::with(&points).await;
+    stingy.ask_anonymously("{ server { version } }").await.data();
+    provoked(&stingy.ask_anonymously("{ server { version } }").await);
+
     let impatient = World::with(&["--request-timeout-ms", "100"]).await;
     let ada = ada_of(&impatient).await;
     let lock = self::lock(&impatient, "tasks").await;

@@ -15,6 +15,7 @@ use trellis::guard::Introspection;
 use trellis::http::{self, Admission, App, Shutdown};
 use trellis::identity::{KeySource, Signer, Verifier};
 use trellis::metrics::Metrics;
+use trellis::rate_limit::RateLimiter;
 use trellis::schema;
 use trellis::telemetry::Traces;
 use uuid::Uuid;
@@ -91,6 +92,7 @@ impl World {
         let guard = Arc::new(schema::guard(&settings.limits, introspection).unwrap());
         let mut app = App {
             schema: schema::build(&guard),
+            rate_limiter: RateLimiter::new(&settings.http, &settings.limits),
             admission: Admission::new(&settings.http, &database, &metrics),
             database,
             metrics,

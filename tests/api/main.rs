@@ -44,6 +44,7 @@ mod identity;
 mod key_file;
 mod limits;
 mod overload;
+mod rate_limit;
 mod sweeps;
 
 mod conformance;

@@ -76,8 +76,9 @@ export default [
               // The server is one, and so are its limits.
               "Server",
               "Limits",
-              // A cost is computed from a document.
+              // A cost is computed from a document, and what is left of the caller's points is the caller's.
               "Cost",
+              "RateLimit",
               // A column is its project's and has its status for a name.
               "BoardColumn",
               // Reports are computed, and so is all that is in them.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 pub use command::{Command, MigrateAction, MigrateCommand};
-pub use http::HttpSettings;
+pub use http::{HttpSettings, Trust};
 pub use limits::{DEFAULT_PAGE, Limits, MAX_PAGE};
 pub use pool::PoolSettings;
 pub use telemetry::TelemetrySettings;
@@ -171,8 +171,15 @@ impl Settings {
             Some(secret) if secret.len() < 32 => {
                 Err(format!("TRELLIS_JWT_SECRET has {} bytes; it needs 32 or more\n", secret.len()))
             }
-            _ => self.check_rate_limit(),
+            _ => self.check_documents().and_then(|()| self.check_rate_limit()),
         }
+    }
+
+    fn check_documents(&self) -> Result<(), String> {
+        if self.http.documents.is_none() && self.http.trusted_documents != Trust::Off {
+            return Err("TRELLIS_TRUSTED_DOCUMENTS needs a manifest: name it by TRELLIS_DOCUMENTS\n".to_owned());
+        }
+        Ok(())
     }
 
     fn check_rate_limit(&self) -> Result<(), String> {

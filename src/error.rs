@@ -23,6 +23,8 @@ pub enum Code {
     GraphqlParseFailed,
     /// The document does not fit the schema.
     GraphqlValidationFailed,
+    /// The document is not one of those that the server answers.
+    DocumentNotTrusted,
     /// The request passes one of the limits that `server { limits }` lists.
     LimitExceeded,
     /// The caller has asked for too much in too short a time.
@@ -53,6 +55,7 @@ impl Code {
             Self::InvalidCursor => "INVALID_CURSOR",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::DocumentNotTrusted => "DOCUMENT_NOT_TRUSTED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
             Self::RateLimited => "RATE_LIMITED",
             Self::Timeout => "TIMEOUT",
@@ -86,6 +89,9 @@ pub enum Error {
     /// The document does not fit the schema; the text says how.
     #[error("{0}")]
     GraphqlValidationFailed(String),
+    /// The document is not in the manifest of trusted ones; the text says how to mend it.
+    #[error("{0}")]
+    DocumentNotTrusted(&'static str),
     /// The request passes a limit; the text names the limit, its maximum and the request's value.
     #[error("{0}")]
     LimitExceeded(String),
@@ -147,6 +153,7 @@ impl Error {
             Self::InvalidCursor => Code::InvalidCursor,
             Self::GraphqlParseFailed(_) => Code::GraphqlParseFailed,
             Self::GraphqlValidationFailed(_) => Code::GraphqlValidationFailed,
+            Self::DocumentNotTrusted(_) => Code::DocumentNotTrusted,
             Self::LimitExceeded(_) => Code::LimitExceeded,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Timeout => Code::Timeout,

@@ -2,7 +2,7 @@
 //!
 //! The order matters: the bytes of the text, its parse, its values, its size, its cost. Each step is bounded by the one
 //! before it, so that the worst request is answered or refused for some milliseconds of CPU. Every way in passes through
-//! [`Guard::admit`].
+//! [`Guard::parse`], which the documents of a manifest have passed at the start, and [`Guard::admit`].
 
 mod introspection;
 mod measure;
@@ -93,13 +93,17 @@ impl Guard {
         self.introspection
     }
 
-    /// Parses a document, chooses the operation that is asked for, and checks both with the variables. Of these, the ones
-    /// that the operation does not declare go, and its defaults come.
+    /// Chooses the operation that is asked for, and checks it with the variables. Of these, the ones that the operation
+    /// does not declare go, and its defaults come.
     ///
     /// # Errors
-    /// The document is not GraphQL, a limit is passed, or a variable is missing or of a wrong shape.
-    pub fn admit(&self, text: &str, asked: Option<&str>, variables: &mut Variables) -> Result<Admitted, Error> {
-        let document = self.parse(text)?;
+    /// A limit is passed, or a variable is missing or of a wrong shape.
+    pub fn admit(
+        &self,
+        document: ExecutableDocument,
+        asked: Option<&str>,
+        variables: &mut Variables,
+    ) -> Result<Admitted, Error> {
         let (name, executed) = operation(&document, asked)?;
         values::check_variables(variables, &self.limits)?;
         values::check_declarations(&document, &self.limits, &self.types)?;
@@ -124,7 +128,27 @@ impl Guard {
         Ok(self.check_size(&mut measure, &document, executed)?.cost())
     }
 
-    fn parse(&self, text: &str) -> Result<ExecutableDocument, Error> {
+    /// Parses a document, and checks each of its operations as far as that does not depend on variables.
+    ///
+    /// # Errors
+    /// It is not GraphQL, or no request for it would be admitted.
+    pub fn inspect(&self, text: &str) -> Result<ExecutableDocument, Error> {
+        let document = self.parse(text)?;
+        values::check_declarations(&document, &self.limits, &self.types)?;
+        for (_, operation) in document.operations.iter() {
+            let mut variables = Variables::default();
+            values::add_defaults(&mut variables, &operation.node);
+            let mut measure = Measure::new(self, &document, &variables);
+            self.check_size(&mut measure, &document, &operation.node)?;
+        }
+        Ok(document)
+    }
+
+    /// Parses a document whose text is not too large.
+    ///
+    /// # Errors
+    /// The document is not GraphQL, or its text passes a limit.
+    pub fn parse(&self, text: &str) -> Result<ExecutableDocument, Error> {
         text::check(text, &self.limits)?;
         let document = parse_query(text).map_err(|error| {
             Error::GraphqlParseFailed(shortened(&format!("The document is not GraphQL:\n{error}")).into_owned())

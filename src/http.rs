@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::rate_limit::RateLimiter;
 use crate::schema::Schema;
 use crate::telemetry::Traces;
+use crate::trusted_documents::TrustedDocuments;
 
 /// What every handler may reach.
 pub struct App {
@@ -54,6 +55,8 @@ pub struct App {
     pub verifier: Verifier,
     /// What one request may ask for.
     pub guard: Arc<Guard>,
+    /// The documents that clients were built with.
+    pub trusted_documents: TrustedDocuments,
     /// How much each caller may ask for; none where that is not limited.
     pub rate_limiter: Option<RateLimiter>,
     /// How many requests are worked on at a time.

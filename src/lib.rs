@@ -44,3 +44,4 @@ pub mod serve;
 pub mod signals;
 pub mod telemetry;
 pub mod token;
+pub mod trusted_documents;

@@ -16,6 +16,7 @@ pub mod server;
 pub mod session;
 pub mod task;
 pub mod user;
+pub mod validation;
 pub mod workspace;
 
 use std::sync::Arc;

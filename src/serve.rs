@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use crate::config::{MigrateAction, Settings};
 use crate::database::{self, Database};
 use crate::deployment::{self, Deployment};
-use crate::guard::Introspection;
+use crate::guard::{Guard, Introspection};
 use crate::http::{self, Admission, App, Shutdown};
 use crate::identity::{Signer, Verifier};
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimiter;
 use crate::signals::Signals;
 use crate::telemetry::Traces;
+use crate::trusted_documents::TrustedDocuments;
 use crate::{migrate, schema, seed, token};
 
 /// How long the connections to the database may take to close at least, also where requests took the whole drain.
@@ -43,6 +44,31 @@ impl Guest {
     }
 }
 
+/// What needs no database. A taken address, a missing secret or a faulty manifest should not start a cluster first.
+struct Prepared {
+    listener: TcpListener,
+    guard: Arc<Guard>,
+    trusted_documents: TrustedDocuments,
+}
+
+impl Prepared {
+    async fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
+        deployment::check_secret(settings)?;
+        let is_private = settings.database_url.is_none();
+        let introspection =
+            if settings.introspection.unwrap_or(is_private) { Introspection::On } else { Introspection::Off };
+        let guard = Arc::new(schema::guard(&settings.limits, introspection)?);
+        let trusted_documents = match &settings.http.documents {
+            Some(path) => TrustedDocuments::read(path, settings.http.trusted_documents, &guard).await?,
+            None => TrustedDocuments::default(),
+        };
+        Ok(Self { listener, guard, trusted_documents })
+    }
+}
+
 /// Serves until SIGINT or SIGTERM; then the listener closes first, the pools next, a private cluster last.
 ///
 /// # Errors
@@ -50,13 +76,9 @@ impl Guest {
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Before a cluster is started: a signal that comes during the start is remembered, and stops it in order.
     let signals = Signals::listen()?;
-    // Before the database: a taken address or a missing secret should not start a cluster first.
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
-    deployment::check_secret(&settings)?;
+    let prepared = Prepared::new(&settings).await?;
     let deployment = Deployment::open(&settings).await?;
-    let served = serve(&settings, &deployment, listener, signals).await;
+    let served = serve(&settings, &deployment, prepared, signals).await;
     let closed = deployment.close().await;
     served.and(closed)
 }
@@ -64,9 +86,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn serve(
     settings: &Settings,
     deployment: &Deployment,
-    listener: TcpListener,
+    prepared: Prepared,
     signals: Signals,
 ) -> anyhow::Result<()> {
+    let Prepared { listener, guard, trusted_documents } = prepared;
     let primary = &deployment.addresses.primary;
     database::inspect_primary(&deployment.addresses, &settings.pools).await?;
     if deployment.is_private() || settings.migrate {
@@ -100,10 +123,10 @@ async fn serve(
     if let Some(guest) = &guest {
         greet(address, guest)?;
     }
-    let guard = Arc::new(schema::guard(&settings.limits, introspection(settings, deployment))?);
     let app = Arc::new(App {
         schema: schema::build(&guard),
         database: Arc::clone(&database),
+        trusted_documents,
         rate_limiter: RateLimiter::new(&settings.http, &settings.limits),
         admission: Admission::new(&settings.http, &database, &metrics),
         metrics,
@@ -117,11 +140,6 @@ async fn serve(
     });
     tracing::info!(%address, "serving");
     until_stopped(listener, app, database, signals).await
-}
-
-fn introspection(settings: &Settings, deployment: &Deployment) -> Introspection {
-    let is_on = settings.introspection.unwrap_or(deployment.is_private());
-    if is_on { Introspection::On } else { Introspection::Off }
 }
 
 /// Removes idempotency keys that have done their time, for as long as there is a database.

@@ -70,7 +70,7 @@ fuzz_target!(|text: &str| -> Corpus {
     let (guard, schema) = (&*GUARD, &*SCHEMA);
     let before = cpu();
     let mut variables = sent.clone();
-    let admitted = guard.admit(document, asked, &mut variables);
+    let admitted = guard.parse(document).and_then(|document| guard.admit(document, asked, &mut variables));
     let told = verdict(&admitted, &variables);
     if let Ok(Admitted { document, name, .. }) = admitted {
         let mut request = Request::new("").variables(variables);
@@ -83,7 +83,7 @@ fuzz_target!(|text: &str| -> Corpus {
     assert!(taken < MAX_CPU, "{taken:?} of CPU");
 
     let mut variables = sent.clone();
-    let again = guard.admit(document, asked, &mut variables);
+    let again = guard.parse(document).and_then(|document| guard.admit(document, asked, &mut variables));
     assert_eq!(verdict(&again, &variables), told, "another verdict");
     if let (Ok(Admitted { name: None, cost, .. }), Ok(estimated)) = (again, guard.estimate(document, sent)) {
         assert_eq!(estimated, cost, "another estimate");

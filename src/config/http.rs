@@ -1,7 +1,9 @@
 //! Settings of how HTTP is spoken.
 
+use std::path::PathBuf;
+
 use axum::http::{HeaderValue, Uri};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Limits;
 
@@ -20,6 +22,16 @@ pub struct HttpSettings {
     #[arg(long, env = "TRELLIS_IDLE_TIMEOUT_MS", default_value_t = 75_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=3_600_000), global = true)]
     pub idle_timeout_ms: u64,
+
+    /// A manifest of the documents that clients were built with, to be asked for by documentId: what graphql-codegen
+    /// (persistedDocuments), relay-compiler (persistConfig) and Apollo's generate-persisted-query-manifest write. Each is checked
+    /// at the start, and parsed once.
+    #[arg(long, env = "TRELLIS_DOCUMENTS", value_name = "FILE", global = true)]
+    pub documents: Option<PathBuf>,
+
+    /// What becomes of a document that is not in the manifest.
+    #[arg(long, env = "TRELLIS_TRUSTED_DOCUMENTS", default_value = "off", value_name = "MODE", global = true)]
+    pub trusted_documents: Trust,
 
     /// GraphQL requests that are worked on at a time; one more is answered with OVERLOADED at once. By default 64 for each
     /// database connection: where a request takes four statements of 4 ms, the last in line waits for about a second.
@@ -66,6 +78,18 @@ pub struct HttpSettings {
     #[arg(long, env = "TRELLIS_DRAIN_TIMEOUT_MS", default_value_t = 15_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(0..=3_600_000), global = true)]
     pub drain_timeout_ms: u64,
+}
+
+/// What becomes of a document that is not in the manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Trust {
+    /// It is answered
+    #[default]
+    Off,
+    /// It is answered, and the log tells of each operation once
+    Log,
+    /// It is refused, also from the page and from tools that ask for the schema
+    Enforce,
 }
 
 /// For how many seconds' points a caller may save.

@@ -68,7 +68,7 @@ async fn execute(
     meter: &Meter,
 ) -> Vec<ServerError> {
     let request_id = clock::new_id().to_string();
-    let Checked { request, operation, .. } = match execution::check(request, guard) {
+    let Checked { request, operation, .. } = match execution::check(request, None, guard) {
         Ok(checked) => checked,
         Err(error) => return vec![Refused::from(error).into_error(&request_id)],
     };

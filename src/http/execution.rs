@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{Request, Response as Answer};
 use uuid::Uuid;
 
@@ -26,12 +26,13 @@ pub struct Checked {
     pub cost: Cost,
 }
 
-/// Passes a request through the guard.
+/// Passes a request through the guard; a `trusted` document has been parsed already.
 ///
 /// # Errors
 /// The document is not GraphQL, is too large, or lacks the operation or a variable.
-pub fn check(mut request: Request, guard: &Guard) -> Result<Checked, Error> {
-    let admitted = guard.admit(&request.query, request.operation_name.as_deref(), &mut request.variables)?;
+pub fn check(mut request: Request, trusted: Option<ExecutableDocument>, guard: &Guard) -> Result<Checked, Error> {
+    let document = trusted.map_or_else(|| guard.parse(&request.query), Ok)?;
+    let admitted = guard.admit(document, request.operation_name.as_deref(), &mut request.variables)?;
     let Admitted { document, name, kind, cost } = admitted;
     let operation = match kind {
         OperationType::Mutation => Operation::Mutation,

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use super::connection::Connection;
 use super::execution::{self, Checked};
 use super::media_type::MediaType;
+use super::request::Received;
 use super::response::{self, Refused, finish, refuse, respond, tell_allowance};
 use super::{App, REQUEST_ID, request};
 use crate::config::Limits;
@@ -92,13 +93,17 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let caller = Caller::new(viewer.as_ref().ok().copied().flatten(), peer);
     charge(app, caller, 1, asked)?;
     let viewer = viewer?;
-    let request = request::read(app, parts, body).await?;
+    let Received { request, trusted } = request::read(app, parts, body).await?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
     let _place = app.admission.enter()?;
-    let Checked { mut request, name, operation, cost } = execution::check(request, &app.guard)?;
+    let is_trusted = trusted.is_some();
+    let Checked { mut request, name, operation, cost } = execution::check(request, trusted, &app.guard)?;
     asked.kind = Some(operation);
     if let Some(name) = name {
         asked.operation = name;
+    }
+    if !is_trusted {
+        app.trusted_documents.tell_of(&asked.operation);
     }
     if operation == Operation::Mutation && parts.method != Method::POST {
         let refused =

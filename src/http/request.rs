@@ -4,7 +4,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use async_graphql::Variables;
+use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::{Value, Variables};
 use axum::body::{Body, HttpBody};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -27,13 +28,20 @@ const BODY_PER_DOCUMENT: usize = 4;
 #[serde(rename_all = "camelCase")]
 struct Parameters {
     query: Option<String>,
+    document_id: Option<String>,
     operation_name: Option<String>,
     variables: Option<Object>,
     extensions: Option<Object>,
 }
 
+/// A request, and its document where that is a trusted one.
+pub(super) struct Received {
+    pub request: async_graphql::Request,
+    pub trusted: Option<ExecutableDocument>,
+}
+
 /// Reads a request.
-pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<async_graphql::Request, Refused> {
+pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Received, Refused> {
     let parameters = match parts.method {
         Method::POST => {
             check_type(&parts.headers)?;
@@ -52,13 +60,30 @@ pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<async_g
             return Err(refused.telling(header::ALLOW, "GET, POST"));
         }
     };
-    let Parameters { query: Some(query), operation_name, variables, extensions: _ } = parameters else {
-        return Err(malformed("The request has no query."));
+    let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
+    let (query, trusted) = match (query, document_id.or_else(|| hash_of_apollo(extensions))) {
+        (Some(query), None) => {
+            let trusted = app.trusted_documents.by_text(&query)?;
+            (query, trusted)
+        }
+        (None, Some(id)) => (String::new(), Some(app.trusted_documents.by_id(&id)?)),
+        (Some(_), Some(_)) => return Err(malformed("Send query or documentId, and not both.")),
+        (None, None) => return Err(malformed("The request has no query, and no documentId.")),
     };
     let mut request = async_graphql::Request::new(query);
     request.operation_name = operation_name.filter(|name| !name.is_empty());
     request.variables = variables.map_or_else(Variables::default, |Object(variables)| Variables::from_value(variables));
-    Ok(request)
+    Ok(Received { request, trusted })
+}
+
+/// How Apollo's clients send the id of a document.
+fn hash_of_apollo(extensions: Option<Object>) -> Option<String> {
+    let Some(Object(Value::Object(mut extensions))) = extensions else { return None };
+    let Some(Value::Object(mut persisted)) = extensions.swap_remove("persistedQuery") else { return None };
+    match persisted.swap_remove("sha256Hash") {
+        Some(Value::String(hash)) => Some(hash),
+        _ => None,
+    }
 }
 
 fn malformed(message: impl Into<String>) -> Refused {
@@ -150,6 +175,7 @@ fn of_query(query: &str) -> Result<Parameters, Refused> {
     let mut seen = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
+            "documentId" => parameters.document_id = Some(value.into_owned()),
             "query" => parameters.query = Some(value.into_owned()),
             "operationName" => parameters.operation_name = Some(value.into_owned()),
             "variables" => parameters.variables = of_parameter("variables", &value)?,

@@ -419,6 +419,8 @@ async fn every_code_can_be_provoked_and_no_answer_tells_of_the_inside() {
     ] {
         provoked(&ask(&world, ada, document, json!({})).await);
     }
+    let request = world.http().post(world.url("/graphql")).json(&json!({ "documentId": "x" }));
+    provoked(&Answer::of(request.send().await.unwrap()).await);
     let request = world.http().post(world.url("/graphql")).header("x-consistency-token", "x");
     let request = request.bearer_auth(world.token(ada)).json(&json!({ "query": "{ viewer { name } }" }));
     provoked(&Answer::of(request.send().await.unwrap()).await);

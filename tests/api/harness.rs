@@ -18,6 +18,7 @@ use trellis::metrics::Metrics;
 use trellis::rate_limit::RateLimiter;
 use trellis::schema;
 use trellis::telemetry::Traces;
+use trellis::trusted_documents::TrustedDocuments;
 use uuid::Uuid;
 
 use crate::pooler;
@@ -90,8 +91,13 @@ impl World {
         let verifier = Verifier::new(&source, settings.jwt_issuer.clone(), settings.jwt_audience.clone()).unwrap();
         let introspection = if settings.introspection.unwrap_or(true) { Introspection::On } else { Introspection::Off };
         let guard = Arc::new(schema::guard(&settings.limits, introspection).unwrap());
+        let trusted_documents = match &settings.http.documents {
+            Some(path) => TrustedDocuments::read(path, settings.http.trusted_documents, &guard).await.unwrap(),
+            None => TrustedDocuments::default(),
+        };
         let mut app = App {
             schema: schema::build(&guard),
+            trusted_documents,
             rate_limiter: RateLimiter::new(&settings.http, &settings.limits),
             admission: Admission::new(&settings.http, &database, &metrics),
             database,

@@ -46,6 +46,7 @@ mod limits;
 mod overload;
 mod rate_limit;
 mod sweeps;
+mod trusted;
 
 mod conformance;
 mod schema_file;

@@ -13,14 +13,15 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-export async function startServer(): Promise<Server> {
+/** Starts it with these options besides. */
+export async function startServer(...options: string[]): Promise<Server> {
   const binary = process.env["TRELLIS"];
   if (!binary) throw new Error("TRELLIS must name the server's binary");
   const directory = await mkdtemp(join(tmpdir(), "trellis-clients-"));
   // PostgreSQL does not run as root, and must get into the directory all the same.
   await chmod(directory, 0o755);
   const { DATABASE_URL, REPLICA_URLS, ...env } = process.env;
-  const server = spawn(binary, ["--listen", "127.0.0.1:0", "--data-dir", join(directory, "data"), "--log", "warn"], {
+  const server = spawn(binary, ["--listen", "127.0.0.1:0", "--data-dir", join(directory, "data"), "--log", "warn", ...options], {
     env,
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -229,6 +229,10 @@ async fn documents_that_cannot_be_run_are_told_apart() {
         "{ a: __typename a: server { version } }",
         "fragment Unused on Query { __typename } { __typename }",
         "{ ...Loop } fragment Loop on Query { ...Loop ...Loop }",
+        // The parser would keep the one or the other.
+        "mutation { workspaceCreate(input: { name: \"A\", slug: \"xx\", name: \"B\" }) { userErrors { code } } }",
+        "{ workspaceBySlug(slug: \"a\") { tasks(filter: { status: [TODO], # {\n status: [IN_PROGRESS] }) { totalCount } } }",
+        "query($f: TaskFilter = { status: TODO, status: TODO }) { workspaceBySlug(slug: \"a\") { tasks(filter: $f) { totalCount } } }",
     ];
     for document in documents {
         let answer = ask(&world, ada, document, json!({})).await;
@@ -239,6 +243,40 @@ async fn documents_that_cannot_be_run_are_told_apart() {
     }
     let answer = ask(&world, ada, "{ nobody }", json!({})).await;
     assert_refused(&answer, StatusCode::BAD_REQUEST, "GRAPHQL_VALIDATION_FAILED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_input_object_is_bad_input_and_names_are_repeated_where_that_is_right() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let of_tasks =
+        |filter: &str| format!("{{ workspaceBySlug(slug: \"home\") {{ tasks(filter: {filter}) {{ totalCount }} }} }}");
+    for filter in ["\"TODO\"", "TODO", "7", "true", "[{ status: TODO }]"] {
+        let answer = ask(&world, ada, &of_tasks(filter), json!({})).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "BAD_USER_INPUT");
+    }
+    // The same name in two objects, as an alias, an argument and a string.
+    let document =
+        "{ status: workspaceBySlug(slug: \"status: status:\") { name: tasks(filter: { status: TODO }, first: 1) \
+        { totalCount } tasks(filter: { status: [DONE] }, first: 1) { totalCount } } }"
+            .replace("DONE", "COMPLETED");
+    let answer = ask(&world, ada, &document, json!({})).await;
+    assert_eq!(answer.body["data"], json!({ "status": null }), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_holds_ten_errors_at_most() {
+    let world = World::new().await;
+    let ada = ada_of(&world).await;
+    let ids: Vec<String> = (0..30).map(|number| format!("no{number}")).collect();
+    let fields: Vec<String> = (0..10).map(|number| format!("t{number}: task(id: \"x{number}\") {{ id }}")).collect();
+    let many = format!("{{ {} nodes(ids: {}) {{ id }} }}", fields[..9].join(" "), json!(ids));
+    for (document, status) in
+        [(&many, StatusCode::OK), (&"{ viewer { a b c d e f g h i j k l m } }".to_owned(), StatusCode::BAD_REQUEST)]
+    {
+        let answer = ask(&world, ada, document, json!({})).await;
+        assert_eq!((answer.status, answer.codes().len()), (status, 10), "{}", answer.text);
+    }
 }
 
 /// Locks a table until the transaction ends.

@@ -77,7 +77,7 @@ pub const WRITE_LOST: &str = "WRITE_LOST_IN_FAILOVER";
 #[derive(Clone)]
 pub struct Caller {
     http: reqwest::Client,
-    pub url: String,
+    url: String,
     bearer: String,
 }
 
@@ -88,10 +88,25 @@ pub struct Reply {
     says_when: bool,
 }
 
+impl Reply {
+    /// Rows or report count fewer tasks than these.
+    pub fn is_older_than(&self, tasks: u64) -> bool {
+        let project = &self.body["data"]["project"];
+        let counts = [&project["tasks"]["totalCount"], &project["report"]["totals"]["total"]];
+        // A count that is null without an error is of a project that is not there yet.
+        self.code == OK && counts.iter().any(|count| count.as_u64().unwrap_or(0) < tasks)
+    }
+}
+
 impl Caller {
     pub fn new(url: String, bearer: String) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
         Ok(Self { http, url, bearer })
+    }
+
+    /// The same, asking somebody else.
+    pub fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
     }
 
     pub async fn ask(&self, document: &str, variables: Value, token: Option<&str>) -> Reply {
@@ -101,7 +116,7 @@ impl Caller {
             request = request.header("x-consistency-token", token);
         }
         let sent = request.json(&json!({ "query": document, "variables": variables })).send().await;
-        match Self::read(sent).await {
+        match Self::received(sent).await {
             Ok(reply) => reply,
             Err(error) => {
                 let code = match () {
@@ -114,7 +129,7 @@ impl Caller {
         }
     }
 
-    async fn read(sent: reqwest::Result<reqwest::Response>) -> reqwest::Result<Reply> {
+    async fn received(sent: reqwest::Result<reqwest::Response>) -> reqwest::Result<Reply> {
         let response = sent?;
         let status = response.status();
         let says_when = status.as_u16() != 503 || response.headers().contains_key("retry-after");
@@ -125,6 +140,11 @@ impl Caller {
             None => format!("HTTP {}", status.as_u16()),
         };
         Ok(Reply { code, body, says_when })
+    }
+
+    /// Counts a project's tasks, in two ways.
+    pub async fn read(&self, project: Uuid, token: Option<&str>) -> Reply {
+        self.ask(READ, json!({ "id": project }), token).await
     }
 
     /// Writes a task, whose title is the write's key.
@@ -245,17 +265,14 @@ impl Client {
             return true;
         }
         let began = Instant::now();
-        let reply = self.caller.ask(READ, json!({ "id": self.project }), token.as_deref()).await;
+        let reply = self.caller.read(self.project, token.as_deref()).await;
         let took = began.elapsed();
-        let project = &reply.body["data"]["project"];
-        let counts = [&project["tasks"]["totalCount"], &project["report"]["totals"]["total"]];
-        // A count that is null without an error is a project that is not there yet.
-        let stale = reply.code == OK && counts.iter().any(|count| count.as_u64().unwrap_or(0) < self.acknowledged);
+        let stale = reply.is_older_than(self.acknowledged);
         if reply.code == WRITE_LOST {
             self.acknowledged = 0;
             self.token = None;
         }
-        let freshness = &project["report"]["freshness"];
+        let freshness = &reply.body["data"]["project"]["report"]["freshness"];
         let source = freshness["replica"].as_str().or(freshness["source"].as_str()).map(str::to_lowercase);
         self.record(Event { kind, began, took, code: reply.code, says_when: reply.says_when, source, stale })
     }

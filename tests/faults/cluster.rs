@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -34,6 +34,8 @@ pub struct Cluster {
     input: Option<ChildStdin>,
     /// Whether the files stay.
     keep: bool,
+    /// A small disk of its own, where one is mounted.
+    disk: Option<PathBuf>,
 }
 
 /// One PostgreSQL server. It listens on a socket alone.
@@ -75,7 +77,7 @@ impl Cluster {
         };
         let server = |name: &str, port| Server::new(&directory, &sockets, name, port);
         let servers = vec![server("primary", 5432)?, server("replica", 5433)?];
-        let mut cluster = Self { directory, servers, keeper, input, keep };
+        let mut cluster = Self { directory, servers, keeper, input, keep, disk: None };
         cluster.complete().await?;
         Ok(cluster)
     }
@@ -97,6 +99,22 @@ impl Cluster {
         self.replicated().await
     }
 
+    /// Mounts a small disk, which is memory. Only root may.
+    pub fn mount(&mut self, bytes: u64) -> Result<()> {
+        let disk = self.directory.join("disk");
+        fs::create_dir_all(&disk)?;
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(&disk);
+        run(command)?;
+        self.disk = Some(disk);
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn disk(&self) -> Option<&Path> {
+        self.disk.as_deref()
+    }
+
     /// Waits until every replica has what the primary has.
     pub async fn replicated(&self) -> Result<()> {
         let position: String = self.servers[0].one("SELECT pg_current_wal_flush_lsn()::text").await?;
@@ -112,6 +130,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for server in self.servers.iter().rev() {
             server.kill();
+        }
+        if let Some(disk) = &self.disk {
+            let mut command = Command::new("umount");
+            command.arg("--lazy").arg(disk);
+            let _ = run(command);
         }
         if self.keep {
             // Killed, it removes nothing.
@@ -183,6 +206,23 @@ impl Server {
         }
         let mut file = OpenOptions::new().append(true).open(self.directory.join("postgresql.auto.conf"))?;
         Ok(file.write_all(settings.as_bytes())?)
+    }
+
+    /// Has a replica follow another primary, from which it knows of no slot.
+    pub async fn follow(&self, primary: &Self) -> Result<()> {
+        let address = format!("host={} port={} user={USER}", self.sockets.display(), primary.port);
+        self.set("primary_slot_name", None).await?;
+        self.set("primary_conninfo", Some(&address)).await
+    }
+
+    /// Moves files of a server that does not run to another disk, and leaves a link.
+    pub fn move_to(&self, name: &str, disk: &Path) -> Result<()> {
+        let (from, to) = (self.directory.join(name), disk.join("moved"));
+        let mut copy = Command::new("cp");
+        copy.arg("--archive").arg(&from).arg(&to);
+        run(copy)?;
+        fs::remove_dir_all(&from)?;
+        Ok(symlink(&to, &from)?)
     }
 
     fn program(&self, name: &str) -> Command {

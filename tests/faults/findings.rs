@@ -27,8 +27,9 @@ pub struct Findings {
     pub reads_without_token: u64,
     pub stale_without_token: u64,
     pub in_transaction: u64,
-    /// How often each code was seen, of writes and reads.
-    pub codes: BTreeMap<String, u64>,
+    /// How often each code but OK was seen.
+    pub codes_of_writes: BTreeMap<String, u64>,
+    pub codes_of_reads: BTreeMap<String, u64>,
     /// How many reads each server answered while the fault lasted.
     pub sources: BTreeMap<String, u64>,
     pub worst_write_ms: u64,
@@ -58,9 +59,10 @@ impl Findings {
             }
         }
         for event in during {
-            let what = if event.kind == Kind::Write { "write" } else { "read" };
+            let is_write = event.kind == Kind::Write;
+            let codes = if is_write { &mut findings.codes_of_writes } else { &mut findings.codes_of_reads };
             if !event.is_ok() {
-                *findings.codes.entry(format!("{what} {}", event.code)).or_default() += 1;
+                *codes.entry(event.code.clone()).or_default() += 1;
             }
             if let Some(source) = &event.source {
                 *findings.sources.entry(source.clone()).or_default() += 1;
@@ -100,6 +102,15 @@ impl Findings {
         }
     }
 
+    /// In a word.
+    pub fn verdict(&self) -> &'static str {
+        match () {
+            () if !self.broken.is_empty() => "BROKEN",
+            () if self.skipped.is_some() => "skipped",
+            () => "kept",
+        }
+    }
+
     /// Those of another round of the same scenario.
     pub fn add(&mut self, other: Self) {
         self.rounds += other.rounds;
@@ -117,11 +128,14 @@ impl Findings {
         ] {
             *mine += others;
         }
-        for (code, count) in other.codes {
-            *self.codes.entry(code).or_default() += count;
-        }
-        for (source, count) in other.sources {
-            *self.sources.entry(source).or_default() += count;
+        for (mine, others) in [
+            (&mut self.codes_of_writes, other.codes_of_writes),
+            (&mut self.codes_of_reads, other.codes_of_reads),
+            (&mut self.sources, other.sources),
+        ] {
+            for (name, count) in others {
+                *mine.entry(name).or_default() += count;
+            }
         }
         self.worst_write_ms = self.worst_write_ms.max(other.worst_write_ms);
         self.worst_read_ms = self.worst_read_ms.max(other.worst_read_ms);
@@ -135,7 +149,7 @@ impl Findings {
 /// Holds the findings against what is promised. `slack` widens the times, for machines that others use too.
 pub fn judge(findings: &mut Findings, promise: &Promise, [during, outside]: [&[Event]; 2], slack: f64) {
     let mut broken = Vec::new();
-    if findings.lost > 0 {
+    if findings.lost > 0 && !promise.loses_the_last {
         broken.push(format!("{} acknowledged writes are lost", findings.lost));
     }
     if findings.stale_with_token > 0 {

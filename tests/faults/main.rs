@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "nobody but this program calls these")]
 #![allow(clippy::too_many_lines, reason = "a list of faults is as long as there are faults")]
 
+mod balancer;
 mod client;
 mod cluster;
 mod findings;
@@ -114,11 +115,7 @@ async fn rounds(scenarios: &[Scenario], options: &Options) -> Result<Vec<Finding
             }
             let began = Instant::now();
             let findings = one(scenario, &mut cluster, options).await?;
-            let verdict = match () {
-                () if findings.skipped.is_some() => "skipped",
-                () if findings.broken.is_empty() => "kept",
-                () => "BROKEN",
-            };
+            let verdict = findings.verdict();
             let seconds = began.elapsed().as_secs_f64();
             eprintln!("{:3} of {} {:20} {verdict:8} {seconds:5.1} s", number + 1, scenarios.len(), scenario.name);
             match all.iter_mut().find(|known| known.name == findings.name) {
@@ -139,7 +136,7 @@ async fn one(scenario: &Scenario, kept: &mut Option<Cluster>, options: &Options)
         Some(cluster) => cluster,
         None => Cluster::new(options.keep).await?,
     };
-    let hold = Duration::from_secs(if options.minutes.is_some() { 6 } else { 2 });
+    let hold = Duration::from_millis(if options.minutes.is_some() { 6_000 } else { 1_500 });
     let mut stage = Stage::set(cluster, scenario.words, (hold, options.minutes.is_some())).await?;
     match play(scenario, &mut stage, options.slack).await {
         Ok(findings) => {

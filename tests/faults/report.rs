@@ -8,6 +8,25 @@ use serde::Serialize;
 
 use crate::findings::Findings;
 
+/// The columns; those from the number on are text, like the first.
+const HEADER: [&str; 14] = [
+    "fault",
+    "writes",
+    "unknown",
+    "lost",
+    "twice",
+    "token reads",
+    "stale",
+    "without token",
+    "in transaction",
+    "write ms",
+    "read ms",
+    "back ms",
+    "promise",
+    "what clients saw",
+];
+const TEXTS_FROM: usize = 12;
+
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -20,14 +39,7 @@ impl Report {
         let mut total = Findings { name: "all".to_owned(), ..Findings::default() };
         for findings in &faults {
             // The sum needs no list of what each had to say.
-            let plain = Findings {
-                notes: Vec::new(),
-                broken: Vec::new(),
-                codes: BTreeMap::new(),
-                sources: BTreeMap::new(),
-                skipped: None,
-                ..findings.clone()
-            };
+            let plain = Findings { notes: Vec::new(), broken: Vec::new(), skipped: None, ..findings.clone() };
             total.add(plain);
         }
         Self { faults, total }
@@ -40,27 +52,13 @@ impl Report {
     /// The table, and under it what was broken and what was left out.
     pub fn text(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header([
-            "fault",
-            "writes",
-            "unknown",
-            "lost",
-            "twice",
-            "reads with token",
-            "stale",
-            "without",
-            "in tx",
-            "clients saw",
-            "write ms",
-            "read ms",
-            "back ms",
-            "",
-        ]);
-        for findings in self.faults.iter().chain([&self.total]) {
-            table.add_row(row(findings));
+        table.load_style(presets::ASCII_MARKDOWN).set_header(HEADER);
+        for findings in &self.faults {
+            table.add_row(row(findings, findings.verdict()));
         }
+        table.add_row(row(&self.total, if self.is_kept() { "kept" } else { "BROKEN" }));
         for (number, column) in table.column_iter_mut().enumerate() {
-            if ![0, 9, 13].contains(&number) {
+            if (1..TEXTS_FROM).contains(&number) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -80,17 +78,16 @@ impl Report {
     }
 }
 
-fn row(findings: &Findings) -> Vec<String> {
+fn row(findings: &Findings, verdict: &str) -> Vec<String> {
     let share = |stale: u64, reads: u64| {
         let percent = stale * 100 / reads.max(1);
         if stale > 0 && percent == 0 { "<1 %".to_owned() } else { format!("{percent} %") }
     };
-    let codes: Vec<String> = findings.codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
-    let verdict = match () {
-        () if findings.skipped.is_some() => "skipped",
-        () if findings.broken.is_empty() => "kept",
-        () => "BROKEN",
+    let codes = |what: &str, codes: &BTreeMap<String, u64>| {
+        let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        (!codes.is_empty()).then(|| format!("{what}: {}", codes.join(", ")))
     };
+    let codes = [codes("writes", &findings.codes_of_writes), codes("reads", &findings.codes_of_reads)];
     vec![
         findings.name.clone(),
         findings.acknowledged.to_string(),
@@ -101,10 +98,10 @@ fn row(findings: &Findings) -> Vec<String> {
         findings.stale_with_token.to_string(),
         share(findings.stale_without_token, findings.reads_without_token),
         findings.in_transaction.to_string(),
-        codes.join(", "),
         findings.worst_write_ms.to_string(),
         findings.worst_read_ms.to_string(),
         findings.worst_recovery_ms.map_or("-".to_owned(), |time| time.to_string()),
         verdict.to_owned(),
+        codes.into_iter().flatten().collect::<Vec<_>>().join("; "),
     ]
 }

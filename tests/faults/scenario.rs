@@ -1,13 +1,14 @@
 //! A fault: how it is made, how it ends, what is promised for it; and the one way in which all of them are played.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::BoxFuture;
 
-use crate::client::Event;
+use crate::client::{Event, WRITE_LOST};
 use crate::findings::{Findings, judge};
-use crate::ledger::{audit, resolve};
+use crate::ledger::{Entry, Outcome, audit, resolve};
 use crate::proxy::Mode;
 use crate::stage::Stage;
 
@@ -50,10 +51,12 @@ pub struct Promise {
     pub read_within: Duration,
     /// From the end of the fault until nothing fails any more.
     pub recovers_within: Duration,
+    /// What was acknowledged last is lost, and whoever has proof of it is told.
+    pub loses_the_last: bool,
 }
 
 /// Clients are at work before, during and after the fault.
-const BEFORE: Duration = Duration::from_secs(1);
+const BEFORE: Duration = Duration::from_millis(700);
 
 /// Plays a scenario. The stage comes back for the next one.
 pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<Findings> {
@@ -80,10 +83,13 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<
         None => Default::default(),
     };
     entries.append(&mut stage.entries);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     let in_transaction = stage.left_in_transaction().await?;
     let unknown = resolve(&mut entries, &stage.caller()?).await?;
     let audit = audit(&entries, stage.primary()).await?;
+    if scenario.promise.loses_the_last {
+        tell_the_lost(stage, &audit.lost).await?;
+    }
     let settled = recovered.map_or_else(Instant::now, |time| healed + time);
     // What was under way when the fault began belongs to it.
     let (during, outside): (Vec<Event>, Vec<Event>) =
@@ -97,4 +103,20 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<
     findings.broken.append(&mut stage.broken);
     judge(&mut findings, &scenario.promise, [&during, &outside], slack);
     Ok(findings)
+}
+
+/// Asks with the token of every write that is lost.
+async fn tell_the_lost(stage: &mut Stage, lost: &[Entry]) -> Result<()> {
+    let caller = stage.caller()?;
+    let (mut told, mut untold) = (0, BTreeMap::<String, u64>::new());
+    for entry in lost {
+        if let Outcome::Acknowledged { token: Some(token), .. } = &entry.outcome {
+            let reply = caller.read(entry.project, Some(token)).await;
+            if reply.code == WRITE_LOST { told += 1 } else { *untold.entry(reply.code).or_default() += 1 }
+        }
+    }
+    stage.notes.push(format!("of {} lost writes {told} were told to those who asked with their tokens", lost.len()));
+    stage.require(!lost.is_empty(), "nothing was lost, so nothing was shown");
+    stage.require(untold.is_empty(), format!("lost writes were not told: {untold:?}"));
+    Ok(())
 }

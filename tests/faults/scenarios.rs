@@ -1,7 +1,10 @@
 //! Every fault, in the order in which they are played.
 
+mod database;
+mod instances;
 mod primary;
 mod process;
+mod promotion;
 mod replica;
 mod wire;
 
@@ -16,6 +19,7 @@ const INVISIBLE: Promise = Promise {
     write_within: Duration::from_millis(150),
     read_within: Duration::from_millis(150),
     recovers_within: Duration::from_secs(2),
+    loses_the_last: false,
 };
 
 /// A fault that is not one yet.
@@ -38,5 +42,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(replica::scenarios());
     all.extend(wire::scenarios());
     all.extend(process::scenarios());
+    all.extend(instances::scenarios());
+    all.extend(database::scenarios());
+    all.extend(promotion::scenarios());
     all
 }

@@ -7,6 +7,7 @@ use trellis::clock;
 use trellis::identity::Signer;
 use uuid::Uuid;
 
+use crate::balancer::Balancer;
 use crate::client::{Caller, Event, Kind, Load};
 use crate::cluster::{Cluster, DATABASE, Server};
 use crate::instance::{Instance, SECRET};
@@ -18,7 +19,7 @@ pub const CLIENTS: usize = 8;
 const PACE: Duration = Duration::from_millis(150);
 
 /// How long nothing may fail until the fault counts as overcome.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_millis(700);
 /// How long that may take; what is promised is judged elsewhere.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,6 +29,11 @@ pub struct Stage {
     /// In the order of the servers.
     pub proxies: Vec<Proxy>,
     pub trellis: Instance,
+    /// How Trellis finds the servers: at the proxies.
+    pub addresses: Vec<String>,
+    /// Another process of Trellis, and what shares requests out among them, where a scenario has them.
+    pub second: Option<Instance>,
+    pub balancer: Option<Balancer>,
     /// A user, who owns the projects.
     pub user: Uuid,
     pub projects: Vec<Uuid>,
@@ -63,6 +69,9 @@ impl Stage {
             cluster,
             proxies,
             trellis,
+            addresses,
+            second: None,
+            balancer: None,
             user,
             projects,
             entrance,
@@ -86,6 +95,13 @@ impl Stage {
     /// A client of its own.
     pub fn caller(&self) -> Result<Caller> {
         Caller::new(self.entrance.clone(), Signer::new(SECRET).mint(self.user, 24)?)
+    }
+
+    /// A project that no client of the load writes to.
+    pub async fn new_project(&self) -> Result<Uuid> {
+        let id = clock::new_id();
+        project(self.primary(), id, self.user).await?;
+        Ok(id)
     }
 
     /// Lets the clients begin.
@@ -143,18 +159,22 @@ impl Stage {
 
 /// A user with a workspace, and in it a project for each client.
 async fn world(primary: &Server) -> Result<(Uuid, Vec<Uuid>)> {
-    let (user, workspace) = (clock::new_id(), clock::new_id());
-    let projects: Vec<Uuid> = (0..CLIENTS).map(|_| clock::new_id()).collect();
-    let rows: Vec<String> =
-        projects.iter().map(|id| format!("('{id}', '{workspace}', 'A project', 'active')")).collect();
+    let (user, projects) = (clock::new_id(), (0..CLIENTS).map(|_| clock::new_id()).collect::<Vec<_>>());
     primary
         .execute(&format!(
             "INSERT INTO users (id, email, name) VALUES ('{user}', '{user}@example.com', 'A user');
-             INSERT INTO workspaces (id, name, slug) VALUES ('{workspace}', 'A workspace', 'w-{workspace}');
-             INSERT INTO members (id, workspace_id, user_id, role) VALUES ('{workspace}', '{workspace}', '{user}', 'owner');
-             INSERT INTO projects (id, workspace_id, name, status) VALUES {}",
-            rows.join(",")
+             INSERT INTO workspaces (id, name, slug) VALUES ('{user}', 'A workspace', 'w-{user}');
+             INSERT INTO members (id, workspace_id, user_id, role) VALUES ('{user}', '{user}', '{user}', 'owner')"
         ))
         .await?;
+    for id in &projects {
+        project(primary, *id, user).await?;
+    }
     Ok((user, projects))
+}
+
+/// A project in the workspace, whose id is the user's.
+async fn project(primary: &Server, id: Uuid, user: Uuid) -> Result<()> {
+    let values = format!("('{id}', '{user}', 'A project', 'active')");
+    primary.execute(&format!("INSERT INTO projects (id, workspace_id, name, status) VALUES {values}")).await
 }

@@ -10,7 +10,13 @@ use crate::scenario::{Promise, Scenario};
 use crate::stage::Stage;
 
 /// Without the primary nothing is written, and reads go on. A read whose token no replica has reached is refused.
-pub const DOWN: Promise = Promise { writes: &["UNAVAILABLE", "OUTCOME_UNKNOWN"], reads: &["UNAVAILABLE"], ..INVISIBLE };
+pub const DOWN: Promise = Promise {
+    writes: &["UNAVAILABLE", "OUTCOME_UNKNOWN"],
+    reads: &["UNAVAILABLE"],
+    write_within: Duration::from_secs(1),
+    read_within: Duration::from_secs(1),
+    ..INVISIBLE
+};
 
 /// Where nothing comes at all, an answer may take as long as the deadlines say.
 pub const SILENT: Promise = Promise {

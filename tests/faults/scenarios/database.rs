@@ -1,0 +1,314 @@
+//! Everything runs, and there is too little of something, or statements are in each other's way.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+use trellis::database::administration;
+use uuid::Uuid;
+
+use super::primary::DOWN;
+use super::{INVISIBLE, NOTHING};
+use crate::client::{Caller, Kind, OK};
+use crate::cluster::{DATABASE, until};
+use crate::ledger::Outcome;
+use crate::proxy::Mode;
+use crate::scenario::{Promise, Scenario};
+use crate::stage::Stage;
+
+const COMMENTS: &str = "query FaultComments($id: ID!) { task(id: $id) { comments(first: 1) { nodes { body } } } }";
+const UPDATE: &str = "mutation FaultUpdate($input: TasksUpdateInput!) {
+  tasksUpdate(input: $input) { tasks { id } userErrors { code } }
+}";
+
+pub fn scenarios() -> [Scenario; 6] {
+    [
+        Scenario {
+            name: "pool-exhausted",
+            about: "eight clients, two connections to the primary, 100 ms on each way to it",
+            words: &["--primary-connections", "2"],
+            promise: Promise {
+                writes: &["OVERLOADED"],
+                reads: &["OVERLOADED"],
+                write_within: Duration::from_secs(5),
+                read_within: Duration::from_secs(5),
+                ..INVISIBLE
+            },
+            wire: Some((0, Mode::Delay(Duration::from_millis(100)))),
+            lasts: Duration::from_secs(5),
+            heal: |stage| {
+                Box::pin(async {
+                    let events = stage.events();
+                    let refused = events.iter().filter(|event| event.kind == Kind::Write && event.code == "OVERLOADED");
+                    let worst = refused.map(|event| event.took).max();
+                    stage.require(worst.is_some(), "no write was refused, so nothing was shown");
+                    let worst = worst.unwrap_or_default();
+                    stage.notes.push(format!("writes were refused after {} ms at most", worst.as_millis()));
+                    stage.require(worst < Duration::from_millis(1_500), "a write was not refused after about 1 s");
+                    Ok(())
+                })
+            },
+            ..NOTHING
+        },
+        Scenario {
+            name: "statement-slow",
+            about: "every look at comments takes 30 s; clients wait for it, or go away",
+            prepare: |stage| Box::pin(async { comment(stage).await.map(|()| None) }),
+            strike: |stage| Box::pin(async { slow_statements(stage).await }),
+            heal: |stage| {
+                Box::pin(async {
+                    let primary = stage.primary();
+                    let asleep =
+                        "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+                    primary.rows(asleep).await?;
+                    primary.execute("DROP VIEW comments; ALTER TABLE comments_in_earnest RENAME TO comments").await
+                })
+            },
+            ..NOTHING
+        },
+        Scenario {
+            name: "deadlocks",
+            about: "another program locks the same rows the other way round, and never gives in",
+            strike: |stage| Box::pin(async { deadlocks(stage).await }),
+            heal: |stage| Box::pin(async { stage.primary().set("deadlock_timeout", None).await }),
+            ..NOTHING
+        },
+        Scenario {
+            name: "recovery-conflicts",
+            about: "the primary vacuums what reports on slow wires to both replicas still see",
+            promise: Promise { read_within: Duration::from_secs(2), ..INVISIBLE },
+            strike: |stage| Box::pin(async { recovery_conflicts(stage).await }),
+            heal: |stage| {
+                Box::pin(async {
+                    for (replica, proxy) in stage.replicas().iter().zip(&stage.proxies[1..]) {
+                        proxy.set(Mode::Pass);
+                        replica.set("max_standby_streaming_delay", None).await?;
+                        replica.set("hot_standby_feedback", None).await?;
+                    }
+                    Ok(())
+                })
+            },
+            ..NOTHING
+        },
+        Scenario {
+            name: "disk-full",
+            about: "no room for the primary's tables, on a disk of their own",
+            promise: Promise { writes: &["UNAVAILABLE"], write_within: Duration::from_secs(1), ..INVISIBLE },
+            prepare: |stage| Box::pin(async { small_disk(stage, Part::Tables).await }),
+            strike: |stage| Box::pin(async { fill(stage) }),
+            heal: |stage| {
+                Box::pin(async {
+                    let refused = stage.events().iter().any(|event| event.kind == Kind::Write && !event.is_ok());
+                    stage.require(refused, "no write was refused, so nothing was shown");
+                    Ok(fs::remove_file(ballast(stage))?)
+                })
+            },
+            spends_cluster: true,
+            ..NOTHING
+        },
+        Scenario {
+            name: "log-disk-full",
+            about: "no room for the primary's log, so that it ends; room is made, and it is started again",
+            promise: DOWN,
+            prepare: |stage| Box::pin(async { small_disk(stage, Part::Log).await }),
+            strike: |stage| {
+                Box::pin(async {
+                    fill(stage)?;
+                    // Each begins a new file, until one cannot be made.
+                    let mut files = 0;
+                    while stage.primary().rows("SELECT pg_switch_wal()::text").await.is_ok() {
+                        files += 1;
+                        anyhow::ensure!(files < 20, "the log does not get full");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    Ok(())
+                })
+            },
+            heal: |stage| {
+                Box::pin(async {
+                    fs::remove_file(ballast(stage))?;
+                    stage.primary().start().await
+                })
+            },
+            spends_cluster: true,
+            ..NOTHING
+        },
+    ]
+}
+
+/// A task with a comment. Its id is the user's, too.
+async fn comment(stage: &Stage) -> Result<()> {
+    let (user, project) = (stage.user, stage.projects[0]);
+    stage
+        .primary()
+        .execute(&format!(
+            "INSERT INTO tasks (id, project_id, title, status, priority)
+             VALUES ('{user}', '{project}', 'Commented', 'todo', 'medium');
+             INSERT INTO comments (id, task_id, author_id, body) VALUES ('{user}', '{user}', '{user}', 'Slow')"
+        ))
+        .await
+}
+
+async fn slow_statements(stage: &mut Stage) -> Result<()> {
+    stage
+        .primary()
+        .execute(
+            "ALTER TABLE comments RENAME TO comments_in_earnest;
+             CREATE VIEW comments AS SELECT * FROM comments_in_earnest WHERE pg_sleep(30) IS NOT NULL",
+        )
+        .await?;
+    let asleep = "SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let caller = stage.caller()?;
+    let ask = || caller.ask(COMMENTS, json!({ "id": stage.user }), None);
+    for _ in 0..3 {
+        let answered = tokio::time::timeout(Duration::from_millis(500), ask()).await;
+        let code = answered.map_or_else(|_| "nothing".to_owned(), |reply| reply.code);
+        anyhow::ensure!(code == "nothing", "the statement is not slow: {code}");
+    }
+    let gone = Instant::now();
+    until("nobody sleeps any more", || stage.primary().one::<bool>(asleep)).await?;
+    let took = gone.elapsed();
+    let began = Instant::now();
+    let reply = ask().await;
+    let waited = began.elapsed();
+    let (code, took, waited) = (reply.code, took.as_millis(), waited.as_millis());
+    stage
+        .notes
+        .push(format!("statements of clients that had gone ended after {took} ms, one waited for after {waited} ms"));
+    stage.require(took <= 1_000, format!("statements of clients that had gone went on for {took} ms"));
+    stage.require(
+        code == "TIMEOUT" && waited < 6_000,
+        format!("a slow statement was answered by {code} after {waited} ms"),
+    );
+    Ok(())
+}
+
+async fn deadlocks(stage: &mut Stage) -> Result<()> {
+    let primary = stage.primary();
+    primary.set("deadlock_timeout", Some("50ms")).await?;
+    let caller = stage.caller()?;
+    let mut ids = [task(&caller, stage, "first").await?, task(&caller, stage, "second").await?];
+    // Trellis locks in the order of the ids.
+    ids.sort_unstable();
+    let counted = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{DATABASE}'");
+    let before: i64 = primary.one(&counted).await?;
+    let [first, second] = ids;
+    let other = administration::connect(&primary.url(DATABASE)).await?;
+    let lock = |id: Uuid| format!("UPDATE tasks SET priority = priority WHERE id = '{id}'");
+    let there_and_back =
+        format!("SET deadlock_timeout = '10s'; {}; SELECT pg_sleep(0.03); {}", lock(second), lock(first));
+    let end = Instant::now() + stage.hold;
+    let others = async {
+        while Instant::now() < end {
+            let _ = other.execute_unprepared(&there_and_back).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    };
+    let updates = async {
+        let (mut done, mut failed) = (0, Vec::new());
+        while Instant::now() < end {
+            let priority = ["LOW", "HIGH"][done % 2];
+            let reply = caller.ask(UPDATE, json!({ "input": { "ids": ids, "priority": priority } }), None).await;
+            let is_done = reply.code == OK && reply.body["data"]["tasksUpdate"]["userErrors"] == json!([]);
+            if is_done { done += 1 } else { failed.push(reply.code) }
+        }
+        (done, failed)
+    };
+    let ((), (done, failed)) = tokio::join!(others, updates);
+    // A session hands its statistics over a moment later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let deadlocks = primary.one::<i64>(&counted).await? - before;
+    stage.notes.push(format!("{done} updates were done through {deadlocks} deadlocks"));
+    stage.require(deadlocks > 0, "there was no deadlock, so nothing was shown");
+    stage.require(failed.is_empty(), format!("{} updates failed: {failed:?}", failed.len()));
+    Ok(())
+}
+
+/// A task that is written through Trellis.
+async fn task(caller: &Caller, stage: &Stage, name: &str) -> Result<Uuid> {
+    match caller.write(stage.projects[0], &format!("{name} of {}", stage.user)).await {
+        (_, Outcome::Acknowledged { id, .. }) => Ok(id),
+        (reply, _) => anyhow::bail!("a task could not be written: {}", reply.code),
+    }
+}
+
+async fn recovery_conflicts(stage: &mut Stage) -> Result<()> {
+    for (replica, proxy) in stage.replicas().iter().zip(&stage.proxies[1..]) {
+        replica.set("max_standby_streaming_delay", Some("0")).await?;
+        replica.set("hot_standby_feedback", Some("off")).await?;
+        // A report's transaction is open for a few round trips.
+        proxy.set(Mode::Delay(Duration::from_millis(15)));
+    }
+    let before = conflicts(stage).await?;
+    let end = Instant::now() + stage.hold;
+    while Instant::now() < end {
+        stage.primary().execute("UPDATE tasks SET priority = priority").await?;
+        stage.primary().execute("VACUUM tasks").await?;
+    }
+    let conflicts = conflicts(stage).await? - before;
+    stage.notes.push(format!("{conflicts} statements or sessions of replicas were cancelled"));
+    stage.require(conflicts > 0, "there was no conflict, so nothing was shown");
+    Ok(())
+}
+
+async fn conflicts(stage: &Stage) -> Result<i64> {
+    let counted = format!(
+        "SELECT confl_snapshot + confl_lock + confl_bufferpin FROM pg_stat_database_conflicts WHERE datname = '{DATABASE}'"
+    );
+    let mut all = 0;
+    for replica in stage.replicas() {
+        all += replica.one::<i64>(&counted).await?;
+    }
+    Ok(all)
+}
+
+/// What of the primary gets a disk of its own.
+#[derive(Clone, Copy)]
+enum Part {
+    Tables,
+    Log,
+}
+
+const SMALL_DISK_BYTES: u64 = 192 << 20;
+
+/// Moves a part of the primary to a small disk, where one can be had.
+async fn small_disk(stage: &mut Stage, part: Part) -> Result<Option<String>> {
+    let primary = stage.primary().clone();
+    let name = match part {
+        Part::Tables => {
+            let oid = format!("SELECT oid::text FROM pg_database WHERE datname = '{DATABASE}'");
+            format!("base/{}", primary.one::<String>(&oid).await?)
+        }
+        Part::Log => "pg_wal".to_owned(),
+    };
+    if let Err(error) = stage.cluster.mount(SMALL_DISK_BYTES) {
+        return Ok(Some(format!("no small disk can be mounted: {error:#}")));
+    }
+    primary.stop("fast").await?;
+    let disk = stage.cluster.disk().context("the disk is mounted")?;
+    primary.move_to(&name, disk)?;
+    primary.start().await?;
+    stage.trellis.ready().await?;
+    stage.cluster.replicated().await?;
+    Ok(None)
+}
+
+fn ballast(stage: &Stage) -> std::path::PathBuf {
+    stage.cluster.disk().unwrap_or(&stage.cluster.directory).join("ballast")
+}
+
+/// Leaves no byte on the small disk.
+fn fill(stage: &Stage) -> Result<()> {
+    let mut file = File::create(ballast(stage))?;
+    let mut piece = vec![0; 1 << 20];
+    // Smaller and smaller pieces, until none fits.
+    while !piece.is_empty() {
+        if file.write_all(&piece).is_err() {
+            piece.truncate(piece.len() / 2);
+        }
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ pub mod copy;
 mod door;
 mod explain;
 mod failure;
+mod health;
 mod idempotency;
 mod inspection;
 mod literal;
@@ -16,8 +17,11 @@ pub mod pools;
 mod replication;
 mod route;
 mod running;
+mod server;
+mod servers;
 mod statement;
 mod transaction;
+mod watcher;
 
 pub use consistency::{LogPosition, Sealer};
 pub use door::{Door, Reader, Target, Writer};
@@ -27,7 +31,7 @@ pub use idempotency::IdempotencyKey;
 pub use inspection::{Inspection, StartError};
 pub use meter::{Batched, Executed, Meter, Origin};
 pub use replication::Freshness;
-pub use route::{Operation, Reports, Route};
+pub use route::{Consistency, Needs, Operation, Reports, Route, Served};
 pub use running::Batch;
 pub use statement::{Bound, NamedStatement};
 use transaction::Transaction;
@@ -36,31 +40,25 @@ pub use transaction::{Command, Exchange};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::config::PoolSettings;
-use crate::metrics::{Metrics, PoolSize};
+use crate::error::Error;
+use crate::metrics::{FallbackMetrics, Metrics, PoolSize};
+use consistency::History;
+use health::Seen;
 use pools::Pools;
-use replication::Replica;
-
-fn ping() -> NamedStatement {
-    NamedStatement::new("ping", "SELECT 1", [])
-}
+use server::Server;
+use servers::{Servers, Standing};
+use watcher::Watcher;
 
 /// Every statement that the database layer sends by itself, as it would for `viewer`.
 #[must_use]
 pub fn statements(viewer: Uuid) -> Vec<NamedStatement> {
-    let start = LogPosition { system: 0, timeline: 1, bytes: 0 };
-    let positions = [replication::primary_position(), replication::replica_position()];
-    let consistency = [start.is_reached()];
     let inspection = [inspection::session_process(), inspection::server_capacity()];
-    [ping()]
-        .into_iter()
-        .chain(inspection)
-        .chain(positions)
-        .chain(consistency)
-        .chain(idempotency::statements(viewer))
-        .collect()
+    let watch = [watcher::server_seen(), History::of(1)];
+    inspection.into_iter().chain(watch).chain(idempotency::statements(viewer)).collect()
 }
 
 /// The address of one primary and of its streaming replicas, as PostgreSQL URLs.
@@ -70,6 +68,27 @@ pub struct Addresses {
     pub primary: String,
     /// Take the reports; may be empty.
     pub replicas: Vec<String>,
+}
+
+impl Addresses {
+    /// The same addresses, with that of the server that is the primary now in the first place: a replica may have been
+    /// promoted. Where none answers they stay as they are.
+    #[must_use]
+    pub async fn resolved(mut self) -> Self {
+        let seen =
+            join_all([&self.primary].into_iter().chain(&self.replicas).map(|address| watcher::seen_at(address))).await;
+        let timeline =
+            |seen: &Option<Seen>| seen.filter(|seen| !seen.is_in_recovery).map(|seen| seen.position.timeline);
+        let promoted = seen.iter().map(timeline).enumerate().skip(1).max_by_key(|(_, timeline)| *timeline);
+        if let (Some((index, newest)), configured) = (promoted, seen.first().and_then(timeline))
+            && newest > configured
+        {
+            let replica = &mut self.replicas[index - 1];
+            tracing::warn!("the replica of REPLICA_URLS in place {index} is the primary now");
+            std::mem::swap(replica, &mut self.primary);
+        }
+        self
+    }
 }
 
 /// Looks whether the primary may be used as it is, before anything is done with it, and tells in the log how many
@@ -87,20 +106,24 @@ pub async fn inspect_primary(addresses: &Addresses, settings: &PoolSettings) -> 
     Inspection::new(&addresses.primary, of_primary, &pools)?.pass().await
 }
 
-/// Every pool of the server. Connections are opened when they are first needed, except one on the primary.
+/// How often, and how quickly, a server that starts looks at a replica before it goes on without.
+const FIRST_LOOKS: u32 = 40;
+const FIRST_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Every door to the servers of the cluster. Connections are opened when they are first needed.
 #[derive(Debug)]
 pub struct Database {
-    primary: Arc<Door>,
-    /// The primary behind a read-only session: where reports go when no replica can serve them.
-    fallback: Arc<Door>,
-    replicas: Vec<Replica>,
+    servers: Arc<Servers>,
+    watchers: Vec<tokio::task::JoinHandle<()>>,
     max_staleness: Duration,
+    reads_from_replicas: bool,
     sealer: Sealer,
+    fallbacks: FallbackMetrics,
 }
 
 impl Database {
     /// Opens the doors; the primary must answer, and has been inspected. `secret` seals consistency tokens: servers
-    /// that share it take each other's. `metrics` gets the figures of statements and pools.
+    /// that share it take each other's. `metrics` gets the figures of statements, pools and servers.
     ///
     /// # Errors
     /// An address is not a PostgreSQL URL, the primary does not answer, or a replica must not be used as it is.
@@ -111,46 +134,70 @@ impl Database {
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let pools = Pools::plan(addresses, settings)?;
-        if pools.assumes_cores() {
-            tracing::warn!(
-                "TRELLIS_DATABASE_CORES is not set: the database host is taken to have this machine's cores"
-            );
+        let [writes, reads] = pools.of_primary();
+        let mut all = vec![Server::new(&writes.door, &addresses.primary, [writes, reads], settings, metrics)?];
+        for (address, reads) in addresses.replicas.iter().zip(pools.of_replicas()) {
+            let writes = pools.after_promotion(reads);
+            all.push(Server::new(&reads.door, address, [&writes, reads], settings, metrics)?);
         }
-        let [of_primary, of_fallback] = pools.of_primary();
-        let primary = Arc::new(Door::new(&addresses.primary, of_primary, settings, metrics)?);
-        // A replica that is down must not stop the start; the primary does.
-        drop(primary.acquire(&Meter::default()).await?);
-        let fallback = Arc::new(Door::new(&addresses.primary, of_fallback, settings, metrics)?);
-        let mut replicas = Vec::with_capacity(addresses.replicas.len());
-        for (address, of_replica) in addresses.replicas.iter().zip(pools.of_replicas()) {
-            let inspection = Inspection::new(address, of_replica, &pools)?;
-            let door = Arc::new(Door::new(address, of_replica, settings, metrics)?);
-            replicas.push(Replica::watch(door, Arc::clone(&fallback), inspection).await?);
-        }
+        let servers = Arc::new(Servers::new(all.into_iter().map(Arc::new).collect()));
         let max_staleness = Duration::from_millis(settings.max_staleness_ms);
-        Ok(Self { primary, fallback, replicas, max_staleness, sealer: Sealer::new(secret)? })
+        let mut watchers = Vec::with_capacity(servers.all.len());
+        for index in 0..servers.all.len() {
+            watchers.push(Watcher::new(&servers, index, max_staleness)?);
+        }
+        for (watcher, (address, pool)) in
+            watchers.iter_mut().skip(1).zip(addresses.replicas.iter().zip(pools.of_replicas()))
+        {
+            watcher.inspect(Inspection::new(address, pool, &pools)?).await?;
+        }
+        // The primary first, since the others are compared with it.
+        for watcher in &mut watchers {
+            watcher.look().await;
+        }
+        let Some((primary, _)) = servers.primary() else {
+            let reason = "no server that was asked takes writes";
+            return Err(StartError::Unreachable(connections::unreachable(reason)));
+        };
+        // The first request should find a connection that is open.
+        drop(primary.writes.acquire(&Meter::default()).await?);
+        // The first request should find a replica that is there.
+        join_all(watchers.iter_mut().skip(1).map(|watcher| async move {
+            for _ in 1..FIRST_LOOKS {
+                if watcher.is_settled() {
+                    break;
+                }
+                tokio::time::sleep(FIRST_INTERVAL).await;
+                watcher.look().await;
+            }
+        }))
+        .await;
+        let watchers = watchers.into_iter().map(|watcher| tokio::spawn(watcher.run())).collect();
+        let (sealer, fallbacks) = (Sealer::new(secret)?, metrics.servers().fallbacks());
+        Ok(Self {
+            servers,
+            watchers,
+            max_staleness,
+            reads_from_replicas: settings.read_from_replicas,
+            sealer,
+            fallbacks,
+        })
     }
 
-    /// The connections of each door now, by its name.
+    /// The connections of each door now, by its name. A replica's door for writes is left out until it has some.
     pub fn pools(&self) -> impl Iterator<Item = (&str, PoolSize)> {
-        let replicas = self.replicas.iter().map(|replica| &replica.door);
-        [&self.primary, &self.fallback].into_iter().chain(replicas).map(|door| (door.name(), door.size()))
-    }
-
-    /// Whether the primary answers.
-    ///
-    /// # Errors
-    /// It does not; the error says why.
-    pub async fn ping(&self) -> Result<(), crate::error::Error> {
-        let meter = Meter::default();
-        Reader::new(&self.primary, &meter).rows(ping()).await.map(|_| ())
+        let doors = self.servers.all.iter().enumerate().flat_map(|(index, server)| {
+            let is_used = index == 0 || server.writes.size().is_used();
+            is_used.then_some(&server.writes).into_iter().chain([&server.reads])
+        });
+        doors.map(|door| (door.name(), door.size()))
     }
 
     /// The position in a consistency token.
     ///
     /// # Errors
     /// `BadConsistencyToken` where this server, or one with its secret, did not make it.
-    pub fn open_token(&self, token: &str) -> Result<LogPosition, crate::error::Error> {
+    pub fn open_token(&self, token: &str) -> Result<LogPosition, Error> {
         self.sealer.open(token)
     }
 
@@ -158,22 +205,58 @@ impl Database {
     ///
     /// # Errors
     /// The primary does not answer, or refuses.
-    pub async fn purge_idempotency_keys(&self) -> Result<(), crate::error::Error> {
-        self.primary.rows(&Meter::default(), idempotency::purge()).await?;
+    pub async fn purge_idempotency_keys(&self) -> Result<(), Error> {
+        self.servers.writable()?.rows(&Meter::default(), idempotency::purge()).await?;
         Ok(())
     }
 
-    /// The replicas by name, each with how old its data is, or none where it does not answer.
-    pub fn replicas(&self) -> impl Iterator<Item = (&str, Option<Freshness>)> {
-        self.replicas.iter().map(|replica| (replica.door.name(), replica.freshness()))
+    /// Looks at every server anew, after one of them failed.
+    pub async fn reconsider(&self) {
+        self.servers.reconsider().await;
+    }
+
+    /// The servers by name, in the order of their addresses, each with what it is good for now.
+    pub fn standings(&self) -> impl Iterator<Item = (&str, ServerState)> {
+        self.servers.all.iter().enumerate().map(|(index, server)| {
+            let state = match self.servers.standing(index) {
+                Standing::Primary(_) => ServerState::Primary,
+                Standing::Replica(seen) => ServerState::Replica(seen.as_of.map(|as_of| Freshness { as_of })),
+                Standing::Away => ServerState::Away,
+                Standing::Outdated => ServerState::Outdated,
+                Standing::Foreign => ServerState::Foreign,
+            };
+            (server.name.as_str(), state)
+        })
     }
 
     /// Closes every pool; statements that are under way finish first.
     pub async fn close(self) {
-        for replica in self.replicas {
-            replica.close().await;
+        for watcher in &self.watchers {
+            watcher.abort();
         }
-        self.fallback.close().await;
-        self.primary.close().await;
+        join_all(self.servers.all.iter().map(|server| server.close())).await;
     }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        for watcher in &self.watchers {
+            watcher.abort();
+        }
+    }
+}
+
+/// What a server is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// It takes the writes.
+    Primary,
+    /// It follows the primary; how old its data is, where that is known.
+    Replica(Option<Freshness>),
+    /// It does not answer.
+    Away,
+    /// It answers, and is a former primary, or follows one: nothing is sent to it.
+    Outdated,
+    /// It answers, and is of another cluster.
+    Foreign,
 }

@@ -114,6 +114,10 @@ pub enum Error {
     /// There is too much to do already.
     #[error("The server is busy. Try again in a moment.")]
     Overloaded,
+    /// Others' work got in the way: nothing was done, and the same may succeed if it is tried again. The cause is for the
+    /// log.
+    #[error("Others' work got in the way, more than once. Try again in a moment.")]
+    Interrupted(Arc<DbErr>),
     /// The database cannot be reached; the cause is for the log.
     #[error("The database cannot be reached right now. Try again in a moment.")]
     Unavailable(Arc<DbErr>),
@@ -157,7 +161,7 @@ impl Error {
             Self::LimitExceeded(_) => Code::LimitExceeded,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Timeout => Code::Timeout,
-            Self::Overloaded => Code::Overloaded,
+            Self::Overloaded | Self::Interrupted(_) => Code::Overloaded,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OutcomeUnknown(_) => Code::OutcomeUnknown,
             Self::BadConsistencyToken => Code::BadConsistencyToken,
@@ -169,7 +173,10 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<&DbErr> {
         match self {
-            Self::Unavailable(cause) | Self::OutcomeUnknown(cause) | Self::Internal(cause) => Some(cause),
+            Self::Interrupted(cause)
+            | Self::Unavailable(cause)
+            | Self::OutcomeUnknown(cause)
+            | Self::Internal(cause) => Some(cause),
             _ => None,
         }
     }

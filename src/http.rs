@@ -79,6 +79,9 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The header in which a client proves what it has written, and gets proof of what it writes and reads.
+const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("x-consistency-token");
+
 /// An answer below this many bytes fits into one packet, and is sent as it is.
 const COMPRESSED_FROM_BYTES: u64 = 1_024;
 
@@ -126,6 +129,7 @@ fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             REQUEST_ID,
+            CONSISTENCY_TOKEN,
             RATE_LIMIT,
             RATE_LIMIT_POLICY,
             header::RETRY_AFTER,

@@ -3,6 +3,8 @@
 //! Every label has few values. The names of operations come from clients: only the first hundred that did something for
 //! a caller get series of their own.
 
+mod server;
+
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{PoisonError, RwLock};
@@ -15,6 +17,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use server::{Fallback, FallbackMetrics, ServerFamilies, ServerMetrics};
 
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -112,6 +116,7 @@ pub struct Metrics {
     pool_waiting: Family<DoorLabels, Gauge>,
     pool_connections: Family<ConnectionLabels, Gauge>,
     pool_max_connections: Family<DoorLabels, Gauge>,
+    servers: ServerFamilies,
 }
 
 impl Default for Metrics {
@@ -134,6 +139,7 @@ impl Default for Metrics {
             pool_waiting: Family::default(),
             pool_connections: Family::default(),
             pool_max_connections: Family::default(),
+            servers: ServerFamilies::default(),
         };
         metrics.register();
         metrics
@@ -191,6 +197,7 @@ impl Metrics {
             "Connections that a door may open",
             self.pool_max_connections.clone(),
         );
+        self.servers.register(registry);
     }
 
     /// A request was answered: `query`, `mutation` or, where it was refused before that was known, `none`; `OK` or the
@@ -253,6 +260,12 @@ impl Metrics {
             timeouts: self.pool_timeouts.get_or_create_owned(&labels),
             waiting: self.pool_waiting.get_or_create_owned(&labels),
         }
+    }
+
+    /// The figures of servers.
+    #[must_use]
+    pub fn servers(&self) -> &ServerFamilies {
+        &self.servers
     }
 
     /// How a door's pool looks now.
@@ -337,6 +350,14 @@ impl AdmissionMetrics {
             Refusal::Rate => "rate",
         };
         self.refused.get_or_create(&RefusalLabels { reason }).inc();
+    }
+}
+
+impl PoolSize {
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_used(self) -> bool {
+        self.in_use + self.idle > 0
     }
 }
 

@@ -90,8 +90,9 @@ async fn serve(
     signals: Signals,
 ) -> anyhow::Result<()> {
     let Prepared { listener, guard, trusted_documents } = prepared;
-    let primary = &deployment.addresses.primary;
-    database::inspect_primary(&deployment.addresses, &settings.pools).await?;
+    let addresses = deployment.addresses.clone().resolved().await;
+    let primary = &addresses.primary;
+    database::inspect_primary(&addresses, &settings.pools).await?;
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
     } else {
@@ -113,8 +114,8 @@ async fn serve(
         None
     };
     let metrics = Metrics::default();
-    let database = Arc::new(Database::connect(&deployment.addresses, &settings.pools, &secret, &metrics).await?);
-    if deployment.addresses.replicas.is_empty() {
+    let database = Arc::new(Database::connect(&addresses, &settings.pools, &secret, &metrics).await?);
+    if addresses.replicas.is_empty() {
         tracing::warn!(
             "no replica is configured (REPLICA_URLS): reports read the primary, through a read-only session"
         );

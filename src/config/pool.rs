@@ -56,8 +56,14 @@ pub struct PoolSettings {
         value_parser = clap::value_parser!(u64).range(0..=600_000), global = true)]
     pub slow_statement_ms: u64,
 
-    /// Milliseconds that a replica may be behind and still serve reports; past that the primary does.
+    /// Milliseconds that a replica may be behind and still be read; past that the primary is.
     #[arg(long, env = "TRELLIS_MAX_STALENESS_MS", default_value_t = 30_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(500..=86_400_000), global = true)]
     pub max_staleness_ms: u64,
+
+    /// Reads the rows of queries from replicas too, as reports always are. A client that sends its consistency tokens back
+    /// sees what it has written; one that does not may see data as old as --max-staleness-ms. Mutations, and what is
+    /// selected under them, stay on the primary.
+    #[arg(long, env = "TRELLIS_READ_FROM_REPLICAS", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
+    pub read_from_replicas: bool,
 }

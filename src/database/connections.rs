@@ -96,7 +96,10 @@ impl Connections {
     /// `ConnectionAcquire(Timeout)` where all were busy for too long; else the server cannot be reached.
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Connection, DbErr> {
         let mut lost = self.losses.subscribe();
-        let permit = timeout(self.terms.acquire_timeout, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = tokio::select! {
+            permit = timeout(self.terms.acquire_timeout, Arc::clone(&self.permits).acquire_owned()) => permit,
+            _ = lost.changed() => return Err(unreachable("the server was lost")),
+        };
         let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         let losses = *lost.borrow_and_update();
@@ -134,6 +137,11 @@ impl Connections {
         let mut raw = self.terms.options.connect().await?;
         raw.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(self.terms.session.clone()))).await?;
         Ok(raw)
+    }
+
+    /// A connection broke: those that nobody uses may be broken too, and are closed.
+    pub(super) fn distrust(&self) {
+        self.idle().clear();
     }
 
     /// The server does not answer any more: what is under way is given up, and every connection is closed.
@@ -379,7 +387,7 @@ impl Drop for Connection {
 }
 
 /// The server cannot be reached; the text is for the log.
-fn unreachable(reason: impl Into<String>) -> DbErr {
+pub(super) fn unreachable(reason: impl Into<String>) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(reason.into()))
 }
 

@@ -87,18 +87,50 @@ impl LogPosition {
     pub(super) const QUESTION: &str = "SELECT c.system_identifier, ('x' || left(pg_walfile_name(p.lsn), 8))::bit(32)::int, \
          (p.lsn - '0/0'::pg_lsn)::bigint FROM pg_control_system() c, (SELECT pg_current_wal_flush_lsn() AS lsn) p";
 
-    /// Asks a replica whether it has replayed this position, of the same cluster.
-    pub(super) fn is_reached(self) -> NamedStatement {
-        let sql = "SELECT c.system_identifier = $1 AND \
-                   coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= $2, false) FROM pg_control_system() c";
-        NamedStatement::new("consistency_reached", sql, [self.system.into(), self.bytes.into()])
-    }
-
     pub(super) fn decode(row: &QueryResult) -> Result<Self, DbErr> {
         Ok(Self {
             system: row.try_get_by_index(0)?,
             timeline: row.try_get_by_index(1)?,
             bytes: row.try_get_by_index(2)?,
         })
+    }
+}
+
+/// The timelines from which a timeline came, each with where it was left.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    timeline: i32,
+    /// None where it cannot be told.
+    left: Option<Vec<(i32, i64)>>,
+}
+
+impl History {
+    /// Asks the primary for the history of its timeline; the first one has none.
+    pub(super) fn of(timeline: i32) -> NamedStatement {
+        let sql =
+            "SELECT pg_read_file('pg_wal/' || upper(lpad(to_hex($1::int), 8, '0')) || '.history', 0, 1048576, true)";
+        NamedStatement::new("timeline_history", sql, [timeline.into()])
+    }
+
+    /// Reads the file that PostgreSQL writes at a promotion: a line for each timeline before, with where it was left.
+    pub(super) fn read(timeline: i32, text: Option<&str>) -> Self {
+        let line = |line: &str| {
+            let mut words = line.split_whitespace();
+            let (timeline, position) = (words.next()?.parse().ok()?, words.next()?);
+            let (high, low) = position.split_once('/')?;
+            let part = |text| i64::from_str_radix(text, 16).ok();
+            Some((timeline, (part(high)? << 32) | part(low)?))
+        };
+        Self { timeline, left: text.map(|text| text.lines().filter_map(line).collect()) }
+    }
+
+    /// Whether what was proven by a position of an older timeline is not in this one.
+    pub(super) fn has_lost(&self, proof: LogPosition) -> bool {
+        let left = |left: &Vec<(i32, i64)>| match left.iter().find(|(timeline, _)| *timeline == proof.timeline) {
+            Some((_, position)) => proof.bytes > *position,
+            // It came from elsewhere.
+            None => true,
+        };
+        proof.timeline < self.timeline && self.left.as_ref().is_some_and(left)
     }
 }

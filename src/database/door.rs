@@ -1,16 +1,20 @@
 //! A pool of connections to one server, and the two ways to use it: a `Reader` has no method that writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use sea_orm::sqlx::ConnectOptions;
 use sea_orm::{ConnAcquireErr, DbErr, QueryResult};
 use tokio::sync::Mutex;
 
 use super::administration::{parse_address, without_float_digits};
-use super::connections::{CONNECTION_CHECK, Connection, Connections, Terms};
+use super::connections::{CONNECTION_CHECK, Connection, Connections, Terms, unreachable};
 use super::consistency::{LogPosition, Sealer};
+use super::failure::is_lost;
+use super::health::{Health, Seen};
 use super::pools::{Pool, Role};
 use super::running::Running;
+use super::servers::Servers;
 use super::{Batch, Executed, Meter, NamedStatement, Origin, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
@@ -37,13 +41,6 @@ impl Target {
 }
 
 impl Role {
-    fn target(self) -> Target {
-        match self {
-            Self::Primary | Self::PrimaryReadOnly => Target::Primary,
-            Self::Replica => Target::Replica,
-        }
-    }
-
     /// How long a statement of the door may take.
     fn statement_timeout_ms(self, settings: &PoolSettings) -> u64 {
         match self {
@@ -80,7 +77,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Door {
     connections: Arc<Connections>,
-    pub(super) target: Target,
+    health: Arc<Health>,
     name: String,
     metrics: PoolMetrics,
     statements: StatementMetrics,
@@ -90,11 +87,17 @@ pub struct Door {
 
 impl Door {
     /// A door whose connections are opened when they are needed.
-    pub(super) fn new(address: &str, pool: &Pool, settings: &PoolSettings, metrics: &Metrics) -> Result<Self, DbErr> {
+    pub(super) fn new(
+        address: &str,
+        pool: &Pool,
+        health: &Arc<Health>,
+        settings: &PoolSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, DbErr> {
         let name = format!("trellis {}", pool.door);
         let statement_timeout = Duration::from_millis(pool.role.statement_timeout_ms(settings));
         let terms = Terms {
-            options: without_float_digits(parse_address(address)?).application_name(&name),
+            options: without_float_digits(parse_address(address)?).application_name(&name).disable_statement_logging(),
             session: pool.role.session(settings),
             max: pool.connections,
             acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
@@ -102,7 +105,7 @@ impl Door {
         };
         Ok(Self {
             connections: Arc::new(Connections::new(terms)),
-            target: pool.role.target(),
+            health: Arc::clone(health),
             name: pool.door.clone(),
             metrics: metrics.pool(&pool.door),
             statements: metrics.statements(),
@@ -116,9 +119,14 @@ impl Door {
         &self.name
     }
 
+    /// What kind of server is behind it now.
+    pub(super) fn target(&self) -> Target {
+        if self.health.follows() { Target::Replica } else { Target::Primary }
+    }
+
     /// A statement that goes through this door.
     pub(super) fn sent(&self, statement: NamedStatement) -> Sent {
-        Sent { door: self.name.clone(), target: self.target, statement }
+        Sent { door: self.name.clone(), target: self.target(), statement }
     }
 
     /// The pool's connections now.
@@ -145,7 +153,49 @@ impl Door {
             if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
                 self.metrics.timed_out();
             }
+            self.doubt(error);
         })
+    }
+
+    /// Has the server looked at where an error may be the first sign of its end.
+    fn doubt(&self, error: &DbErr) {
+        if is_lost(error) {
+            self.connections.distrust();
+            self.health.nudge();
+        }
+    }
+
+    /// Begins a transaction; over a new connection, where the one at hand turns out to be broken.
+    pub(super) async fn begin(&self, meter: &Meter) -> Result<Connection, DbErr> {
+        let begun = self.begin_once(meter).await;
+        if begun.as_ref().is_err_and(is_lost) { self.begin_once(meter).await } else { begun }
+    }
+
+    async fn begin_once(&self, meter: &Meter) -> Result<Connection, DbErr> {
+        let mut connection = self.acquire(meter).await?;
+        let running = Running::named(self, meter, "begin");
+        let begun = connection.begin("BEGIN").await.inspect_err(|error| self.doubt(error));
+        running.end(begun.as_ref().map(Vec::len));
+        begun.map(|_| connection)
+    }
+
+    /// Begins a transaction whose statements see one snapshot, on the server as it was `seen`; and says how far the
+    /// log is that the snapshot holds.
+    async fn snapshot(&self, meter: &Meter, seen: &Seen) -> Result<(Connection, LogPosition), DbErr> {
+        let begun = async {
+            let mut connection = self.acquire(meter).await?;
+            let rows = connection.begin(BEGIN_SNAPSHOT).await.inspect_err(|error| self.doubt(error))?;
+            Ok((connection, rows))
+        };
+        let (connection, rows) =
+            if seen.is_in_recovery { self.health.unless_silent(begun).await? } else { begun.await? };
+        let row = rows.into_iter().next().map(QueryResult::from).ok_or_else(|| unreachable("no position"))?;
+        let (started, is_in_recovery): (i64, bool) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if (started, is_in_recovery) != (seen.started, seen.is_in_recovery) {
+            self.health.suspect();
+            return Err(unreachable("the server is not what it was: it was restarted or promoted"));
+        }
+        Ok((connection, LogPosition { bytes: row.try_get_by_index(2)?, ..seen.position }))
     }
 
     /// Waits for a connection, and runs one statement on it.
@@ -163,7 +213,7 @@ impl Door {
     ) -> Result<Vec<QueryResult>, DbErr> {
         let running = Running::begin(self, meter, &statement);
         let comment = meter.origin().and_then(|origin| origin.comment.as_deref());
-        let rows = connection.rows(statement, comment).await;
+        let rows = connection.rows(statement, comment).await.inspect_err(|error| self.doubt(error));
         running.end(rows.as_ref().map(Vec::len));
         Ok(rows?.into_iter().map(QueryResult::from).collect())
     }
@@ -212,15 +262,35 @@ impl Drop for Wait<'_> {
     }
 }
 
-const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Begins a snapshot. The position is asked for in it, and so is not before what it shows.
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, r.is_in_recovery, \
+    ((CASE WHEN r.is_in_recovery THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_flush_lsn() END) \
+    - '0/0'::pg_lsn)::bigint FROM (SELECT pg_is_in_recovery() AS is_in_recovery) r";
 
 /// Reads rows through one door.
 #[derive(Clone, Debug)]
 pub struct Reader {
     door: Arc<Door>,
     meter: Meter,
-    /// The transaction of a reader whose statements see one snapshot; begun by the first of them.
-    snapshot: Option<Arc<Mutex<Option<Connection>>>>,
+    /// Of a reader whose statements see one snapshot.
+    snapshot: Option<Snapshot>,
+}
+
+/// A snapshot, begun by the first who reads in it.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    /// The server as it was when it was chosen.
+    seen: Seen,
+    connection: Arc<Mutex<Option<Connection>>>,
+    /// How far the log is that it holds; none until it is begun. The snapshots that replace it say so here too.
+    reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
+}
+
+impl Snapshot {
+    fn of(seen: Seen) -> Self {
+        Self { seen, connection: Arc::default(), reached: Arc::default() }
+    }
 }
 
 impl Reader {
@@ -230,14 +300,22 @@ impl Reader {
 
     /// A reader whose statements all see the database as it is at the first of them. They run one after the other, in
     /// a transaction that ends when the reader and its clones are gone.
-    pub(super) fn of_snapshot(door: &Arc<Door>, meter: &Meter) -> Self {
-        Self { snapshot: Some(Arc::default()), ..Self::new(door, meter) }
+    pub(super) fn of_snapshot(door: &Arc<Door>, seen: Seen, meter: &Meter) -> Self {
+        Self { snapshot: Some(Snapshot::of(seen)), ..Self::new(door, meter) }
     }
 
     /// The same reader; where it sees a snapshot, with a new one, which has what was written since.
     #[must_use]
     pub fn renewed(&self) -> Self {
-        Self { snapshot: self.snapshot.as_ref().map(|_| Arc::default()), ..self.clone() }
+        let renewed = |snapshot: &Snapshot| Snapshot { connection: Arc::default(), ..snapshot.clone() };
+        Self { snapshot: self.snapshot.as_ref().map(renewed), ..self.clone() }
+    }
+
+    /// Whether both are one reader, and see one snapshot.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let both = self.snapshot.as_ref().zip(other.snapshot.as_ref());
+        both.is_some_and(|(one, other)| Arc::ptr_eq(&one.connection, &other.connection))
     }
 
     /// A statement as this reader sends it.
@@ -246,18 +324,23 @@ impl Reader {
         self.door.sent(statement)
     }
 
+    /// How far the log is that its snapshot holds; none where nothing has been read in one.
+    pub(super) fn reached(&self) -> Option<LogPosition> {
+        *self.snapshot.as_ref()?.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs one statement.
     ///
     /// # Errors
     /// The database failed, could not be reached, or was too slow.
     pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        let Some(snapshot) = &self.snapshot else { return self.rows_now(statement).await };
-        let mut connection = snapshot.lock().await;
+        let Some(snapshot) = &self.snapshot else { return Ok(self.door.rows(&self.meter, statement).await?) };
+        let mut connection = snapshot.connection.lock().await;
         let connection = match &mut *connection {
             Some(connection) => connection,
             none => {
-                let mut connection = self.door.acquire(&self.meter).await?;
-                connection.begin(BEGIN_SNAPSHOT).await?;
+                let (connection, reached) = self.door.snapshot(&self.meter, &snapshot.seen).await?;
+                *snapshot.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
                 none.insert(connection)
             }
         };
@@ -279,17 +362,12 @@ impl Reader {
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
     }
-
-    /// Runs one statement outside the snapshot.
-    pub(super) async fn rows_now(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        Ok(self.door.rows(&self.meter, statement).await?)
-    }
 }
 
 /// Writes through the primary. Only a mutation's route holds one.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    pub(super) door: Arc<Door>,
+    pub(super) servers: Arc<Servers>,
     pub(super) meter: Meter,
     pub(super) sealer: Sealer,
     pub(super) effect: Effect,
@@ -311,7 +389,11 @@ impl Writer {
     /// primary acknowledged it and did not say more.
     #[must_use]
     pub fn consistency_token(&self) -> Option<String> {
-        let reached = *self.reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        reached.map(|position| self.sealer.seal(position))
+        self.reached().map(|position| self.sealer.seal(position))
+    }
+
+    /// How far the log was behind the last commit.
+    pub(super) fn reached(&self) -> Option<LogPosition> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -75,8 +75,8 @@ impl Database {
     }
 
     fn door(&self, name: &str) -> Option<&Door> {
-        let replicas = self.replicas.iter().map(|replica| replica.door.as_ref());
-        [self.primary.as_ref(), self.fallback.as_ref()].into_iter().chain(replicas).find(|door| door.name() == name)
+        let doors = self.servers.all.iter().flat_map(|server| [server.writes.as_ref(), server.reads.as_ref()]);
+        doors.into_iter().find(|door| door.name() == name)
     }
 }
 

@@ -6,9 +6,6 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use crate::error::Error;
 
-/// Deadlock and serialization failure: nothing was written, and the same transaction may succeed if it is run again.
-const REPEATABLE: [&str; 2] = ["40001", "40P01"];
-
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
@@ -17,6 +14,8 @@ impl From<DbErr> for Error {
         match sqlstate(&error).as_deref() {
             // query_canceled by statement_timeout, lock_not_available by lock_timeout
             Some("57014" | "55P03") => Self::Timeout,
+            // a deadlock, a serialization failure, or on a replica a conflict with what it replays
+            Some("40001" | "40P01") => Self::Interrupted(Arc::new(error)),
             // a session or the server that ends or starts; a primary that has become a replica
             Some("57P01" | "57P02" | "57P03" | "25006") => Self::Unavailable(Arc::new(error)),
             // no connection; no resources: disk, memory, connections
@@ -27,9 +26,17 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Whether running the same transaction again may succeed.
-pub(super) fn is_repeatable(error: &DbErr) -> bool {
-    sqlstate(error).is_some_and(|code| REPEATABLE.contains(&code.as_str()))
+/// Whether the server is another one than it was taken for: one that follows, and takes no writes.
+pub(super) fn is_replica(error: &DbErr) -> bool {
+    sqlstate(error).as_deref() == Some("25006")
+}
+
+/// Whether the server, or the way to it, is gone or going.
+pub(super) fn is_lost(error: &DbErr) -> bool {
+    match sqlstate(error) {
+        Some(code) => matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "25006") || code.starts_with("08"),
+        None => is_connection(error) && !matches!(error, DbErr::ConnectionAcquire(_)),
+    }
 }
 
 /// The database's own error, where the database answered at all.

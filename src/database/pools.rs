@@ -11,12 +11,15 @@ use super::Addresses;
 use super::administration::parse_address;
 use crate::config::PoolSettings;
 
-/// The fewest connections with which a door works: a replica's also carries the questions of its watcher, which must not
-/// wait for a long report; the read-only one of the primary is the only way of reports where there is no replica.
+/// The fewest connections with which a door works: two where one long report would hold up all others; the read-only one
+/// of the primary is the only way of reports where there is no replica.
 const LEAST_OF_PRIMARY: u32 = 2;
 const LEAST_OF_REPLICA: u32 = 2;
 const LEAST_OF_FALLBACK: u32 = 1;
 const LEAST_OF_FALLBACK_ALONE: u32 = 2;
+
+/// Beside the doors, one connection watches the server. It asks four times a second, and is not counted as work.
+const WATCHER: u32 = 1;
 
 /// How much of a share each door of reports has on the primary's host: a quarter, so that they cannot starve the rest.
 const PART_OF_REPORTS: u32 = 4;
@@ -184,6 +187,13 @@ impl Pools {
         &self.of_replicas
     }
 
+    /// The pool that a replica has for writes once it is promoted: as large as the primary's, and empty until then.
+    #[must_use]
+    pub fn after_promotion(&self, replica: &Pool) -> Pool {
+        let [of_primary, _] = &self.of_primary;
+        Pool { door: format!("{}-writes", replica.door), server: replica.server.clone(), ..of_primary.clone() }
+    }
+
     fn all(&self) -> impl Iterator<Item = &Pool> {
         self.of_primary.iter().chain(&self.of_replicas)
     }
@@ -200,7 +210,10 @@ impl Pools {
         let to_server = self.all().filter(|other| other.server == door.server);
         let to_host = self.all().filter(|other| other.server.host == door.server.host);
         Load {
-            doors: to_server.map(|pool| (pool.door.clone(), pool.connections)).collect(),
+            doors: to_server
+                .map(|pool| (pool.door.clone(), pool.connections))
+                .chain([("watcher".to_owned(), WATCHER)])
+                .collect(),
             on_host: to_host.map(|pool| pool.connections).sum(),
             budget: self.budget,
         }
@@ -210,7 +223,7 @@ impl Pools {
 /// What the doors to one server ask of it and of its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// The doors of one instance to the server, each with its connections.
+    /// The doors of one instance to the server and its watcher, each with its connections.
     pub doors: Vec<(String, u32)>,
     /// Connections of one instance to the server's host, these included.
     pub on_host: u32,

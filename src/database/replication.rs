@@ -6,25 +6,14 @@
 //! that has not reached it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::DbErr;
-use tokio::task::JoinHandle;
 
-use super::inspection::{Inspection, StartError};
-use super::{Door, Meter, NamedStatement};
 use crate::clock;
 
-/// How often a replica is compared with the primary.
-const INTERVAL: Duration = Duration::from_millis(250);
-
-/// How often, and how quickly, a server that starts looks at a replica before it goes on without.
-const FIRST_LOOKS: u32 = 40;
-const FIRST_INTERVAL: Duration = Duration::from_millis(25);
-
-/// Samples kept of the primary: a replica that is further behind than these reach back counts as down.
+/// Samples kept at most. Past that the older half is thinned out, which leaves it true, and coarser.
 const SAMPLES: usize = 1_000;
 
 /// At least how new the data of an answer is.
@@ -48,152 +37,40 @@ impl Freshness {
     }
 }
 
-/// A replica and the task that watches it.
-#[derive(Debug)]
-pub(super) struct Replica {
-    pub(super) door: Arc<Door>,
-    seen: Arc<Mutex<Option<Freshness>>>,
-    watcher: JoinHandle<()>,
-}
+/// Instants, and the primary's position just after them, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Samples(Mutex<VecDeque<(DateTime<Utc>, i64)>>);
 
-impl Replica {
-    /// Looks until the replica has reached the primary's first sample, so that the first request finds a replica that
-    /// is there; gives that up where it does not answer or is far behind, and goes on watching.
-    ///
-    /// # Errors
-    /// `Refused` where it answers and must not be used as it is.
-    pub(super) async fn watch(door: Arc<Door>, primary: Arc<Door>, inspection: Inspection) -> Result<Self, StartError> {
-        let seen = Arc::new(Mutex::new(None));
-        let mut watcher = Watcher::new(Arc::clone(&door), primary, Arc::clone(&seen));
-        match inspection.pass().await {
-            Ok(()) => {}
-            Err(StartError::Unreachable(_)) => watcher.inspection = Some(inspection),
-            Err(refused) => return Err(refused),
+impl Samples {
+    fn samples(&self) -> MutexGuard<'_, VecDeque<(DateTime<Utc>, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what the primary said when it was asked at an instant.
+    pub(super) fn add(&self, asked: DateTime<Utc>, position: i64) {
+        let mut samples = self.samples();
+        if samples.back().is_some_and(|(newest, _)| *newest >= asked) {
+            return;
         }
-        for _ in 0..FIRST_LOOKS {
-            watcher.look().await;
-            if watcher.answers == Some(false) || watcher.has_seen() {
-                break;
-            }
-            tokio::time::sleep(FIRST_INTERVAL).await;
-        }
-        Ok(Self { door, seen, watcher: tokio::spawn(watcher.run()) })
-    }
-
-    /// How old its data is; none where it does not answer.
-    pub(super) fn freshness(&self) -> Option<Freshness> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) async fn close(self) {
-        self.watcher.abort();
-        self.door.close().await;
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.watcher.abort();
-    }
-}
-
-struct Watcher {
-    replica: Arc<Door>,
-    primary: Arc<Door>,
-    seen: Arc<Mutex<Option<Freshness>>>,
-    /// Instants and the primary's position just after them, oldest first.
-    samples: VecDeque<(DateTime<Utc>, i64)>,
-    /// Whether the replica answered the last time; none before the first.
-    answers: Option<bool>,
-    /// What it has yet to pass before it is used, where it did not answer at the start.
-    inspection: Option<Inspection>,
-}
-
-impl Watcher {
-    fn new(replica: Arc<Door>, primary: Arc<Door>, seen: Arc<Mutex<Option<Freshness>>>) -> Self {
-        Self { replica, primary, seen, samples: VecDeque::new(), answers: None, inspection: None }
-    }
-
-    async fn run(mut self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Some(inspection) = &self.inspection {
-                match inspection.pass().await {
-                    Ok(()) => self.inspection = None,
-                    Err(StartError::Unreachable(_)) => continue,
-                    Err(refused) => {
-                        let replica = self.replica.name();
-                        tracing::error!(replica, "the replica is not used until the next start: {refused}");
-                        return;
-                    }
-                }
-            }
-            self.look().await;
+        samples.push_back((asked, position));
+        if samples.len() > SAMPLES {
+            let mut index = 0;
+            samples.retain(|_| {
+                index += 1;
+                index > SAMPLES / 2 || index % 2 == 0
+            });
         }
     }
 
-    fn has_seen(&self) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// Forgets them: another server's positions mean something else.
+    pub(super) fn clear(&self) {
+        self.samples().clear();
     }
 
-    /// Compares the replica with the primary, and publishes what was seen.
-    async fn look(&mut self) {
-        self.sample().await;
-        let observed = self.observe().await;
-        if self.answers != Some(observed.is_ok()) {
-            match &observed {
-                Ok(_) => tracing::info!(replica = self.replica.name(), "the replica answers"),
-                Err(error) => {
-                    tracing::warn!(replica = self.replica.name(), %error, "the replica does not answer");
-                    self.replica.lose();
-                }
-            }
-            self.answers = Some(observed.is_ok());
-        }
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = observed.ok().flatten();
+    /// The newest instant whose position has been reached.
+    pub(super) fn as_of(&self, reached: i64) -> Option<DateTime<Utc>> {
+        let samples = self.samples();
+        let after = samples.partition_point(|(_, position)| *position <= reached);
+        samples.get(after.checked_sub(1)?).map(|(as_of, _)| *as_of)
     }
-
-    /// Remembers the primary's position; a primary that does not answer leaves the old samples, which stay true.
-    async fn sample(&mut self) {
-        let instant = clock::now();
-        if let Ok(position) = position(&self.primary, primary_position()).await {
-            self.samples.push_back((instant, position));
-            if self.samples.len() > SAMPLES {
-                self.samples.pop_front();
-            }
-        }
-    }
-
-    /// Asks the replica how far it is, and finds the newest sample that it has reached.
-    async fn observe(&mut self) -> Result<Option<Freshness>, DbErr> {
-        let replayed = position(&self.replica, replica_position()).await?;
-        while self.samples.get(1).is_some_and(|(_, position)| *position <= replayed) {
-            self.samples.pop_front();
-        }
-        let reached = self.samples.front().filter(|(_, position)| *position <= replayed);
-        Ok(reached.map(|(as_of, _)| Freshness { as_of: *as_of }))
-    }
-}
-
-/// Asks the primary how far its log is.
-pub(super) fn primary_position() -> NamedStatement {
-    // Where commits do not wait for the flush, what was acknowledged is only sure to be in the log's buffers.
-    let sql = "SELECT ((CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
-               ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn)::bigint";
-    NamedStatement::new("primary_position", sql, [])
-}
-
-/// Asks a replica how far it has replayed the log.
-pub(super) fn replica_position() -> NamedStatement {
-    // A server that is not in recovery has no replay position: it is the primary itself, or was promoted.
-    let sql = "SELECT (coalesce(pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn()) - '0/0'::pg_lsn)::bigint";
-    NamedStatement::new("replica_position", sql, [])
-}
-
-async fn position(door: &Door, statement: NamedStatement) -> Result<i64, DbErr> {
-    let rows = door.rows(&Meter::default(), statement).await?;
-    let row = rows.first().ok_or_else(|| DbErr::RecordNotFound("no position".to_owned()))?;
-    row.try_get_by_index(0)
 }

@@ -1,10 +1,19 @@
 //! Chooses the server for an operation: once, here, and nowhere else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::timeout;
+
+use super::connections::unreachable;
+use super::consistency::Sealer;
 use super::door::Effect;
+use super::health::Seen;
+use super::server::Server;
+use super::servers::Proof;
 use super::{Database, Freshness, LogPosition, Meter, Reader, Target, Writer};
+use crate::error::Error;
+use crate::metrics::Fallback;
 
 /// What kind of operation a document holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +35,17 @@ impl Operation {
     }
 }
 
+/// What an operation needs of the servers that read for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What its caller has proof of having written.
+    pub after: Option<LogPosition>,
+    /// It may select reports, for which a replica is worth waiting for.
+    pub reports: bool,
+    /// Replicas have failed it.
+    pub avoids_replicas: bool,
+}
+
 /// Where the parts of one operation go.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -33,10 +53,12 @@ pub struct Route {
     pub rows: Reader,
     /// Reports.
     pub reports: Reports,
-    /// Reports that must be newer than those of the replica.
-    pub newest_reports: Reports,
+    /// Reports that must be newer than those of the replica; none while no server takes writes.
+    pub newest_reports: Option<Reports>,
     /// Writes; only a mutation has it.
     pub writer: Option<Writer>,
+    /// What the answer can say of the servers afterwards.
+    pub served: Served,
 }
 
 /// The server that answers reports, and how old its data is.
@@ -54,63 +76,163 @@ pub struct Reports {
     pub fell_back: bool,
 }
 
-/// How long a report waits for a replica to reach what its caller has written, and how often it looks.
+/// What the answer to an operation says of the servers that served it.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// By which rows were read.
+    rows: Option<Reports>,
+    reports: Reports,
+    writer: Option<Writer>,
+    proof: Option<Proof>,
+    /// The primary, and how far it was when the route was chosen.
+    primary: Option<(String, LogPosition)>,
+    sealer: Sealer,
+}
+
+/// Proof for the caller, and which server they read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    /// Makes the next request see at least what this one wrote or read.
+    pub token: Option<String>,
+    /// The server's name, as it is configured.
+    pub served_by: String,
+    /// How old the data may be.
+    pub lag: Duration,
+    /// What the caller had proof of was lost when another server became the primary.
+    pub is_lost: bool,
+    /// It is worth a place in the answer: something was written, a token was sent, or a replica has served.
+    pub is_telling: bool,
+}
+
+/// How long a read waits for a replica to reach what its caller has written.
 const CATCH_UP: Duration = Duration::from_millis(100);
-const CATCH_UP_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Database {
-    /// Mutations and everything selected under them go to the primary; the rows of a query too; its reports go to
-    /// the freshest replica that is within the allowed staleness and has reached what the caller wrote, `after`, else
-    /// to the primary through a read-only session.
-    pub async fn route(&self, operation: Operation, meter: &Meter, after: Option<LogPosition>) -> Route {
-        let rows = Reader::new(&self.primary, meter);
-        match operation {
-            Operation::Mutation => {
-                let (door, sealer) = (Arc::clone(&self.primary), self.sealer.clone());
-                let writer = Some(Writer {
-                    door,
-                    meter: meter.clone(),
-                    sealer,
-                    effect: Effect::Lasting,
-                    reached: Arc::default(),
-                });
-                let reports = self.reports_on_primary(false, meter);
-                Route { rows, newest_reports: reports.clone(), reports, writer }
-            }
-            Operation::Query => {
-                let newest_reports = self.reports_on_primary(!self.replicas.is_empty(), meter);
-                let reports = match self.reports_on_replica(meter) {
-                    Some(reports) if reports.have_reached(after).await => reports,
-                    _ => newest_reports.clone(),
-                };
-                Route { rows, reports, newest_reports, writer: None }
-            }
+    /// Mutations and everything selected under them go to the primary; the rows of a query too, unless the settings
+    /// say otherwise; its reports go to a replica that is within the allowed staleness and has reached what the caller
+    /// wrote, else to the primary through a read-only session. Where no server takes writes, all that is read comes
+    /// from a replica, however old.
+    ///
+    /// # Errors
+    /// `Unavailable` where no server can do it.
+    pub async fn route(&self, operation: Operation, meter: &Meter, needs: Needs) -> Result<Route, Error> {
+        let proof = match needs.after {
+            Some(position) => Some(self.servers.judge(position).await?),
+            None => None,
+        };
+        let primary = self.servers.primary().map(|(server, seen)| (Arc::clone(server), seen));
+        let newest_reports = |fell_back| {
+            let (server, seen) = primary.as_ref()?;
+            let reader = Reader::of_snapshot(&server.reads, *seen, meter);
+            Some(Reports { reader, source: Target::Primary, replica: None, freshness: Freshness::now(), fell_back })
+        };
+        let on_primary = primary.as_ref().map(|(server, _)| Reader::new(&server.writes, meter));
+        let position = primary.as_ref().map(|(server, seen)| (server.name.clone(), seen.position));
+        let served = |rows, reports: &Reports, writer: Option<&Writer>| Served {
+            rows,
+            reports: reports.clone(),
+            writer: writer.cloned(),
+            proof,
+            primary: position.clone(),
+            sealer: self.sealer.clone(),
+        };
+        if operation == Operation::Mutation {
+            let (Some(rows), Some(reports)) = (on_primary, newest_reports(false)) else { return Err(away()) };
+            let servers = Arc::clone(&self.servers);
+            let sealer = self.sealer.clone();
+            let writer =
+                Writer { servers, meter: meter.clone(), sealer, effect: Effect::Lasting, reached: Arc::default() };
+            let served = served(None, &reports, Some(&writer));
+            return Ok(Route { rows, newest_reports: Some(reports.clone()), reports, writer: Some(writer), served });
         }
+        let newest_reports = newest_reports(self.servers.all.len() > 1);
+        let chosen = self.replica(proof, needs, newest_reports.is_some()).await;
+        let reports = match chosen {
+            Ok((replica, seen)) => on_replica(&replica, seen, meter),
+            Err(reason) => {
+                if self.servers.all.len() > 1 && (self.reads_from_replicas || needs.reports) {
+                    self.fallbacks.count(reason);
+                }
+                newest_reports.clone().ok_or_else(away)?
+            }
+        };
+        let is_one = self.reads_from_replicas || on_primary.is_none();
+        let rows = match on_primary {
+            Some(rows) if !is_one => rows,
+            _ => reports.reader.clone(),
+        };
+        let served = served(is_one.then(|| reports.clone()), &reports, None);
+        Ok(Route { rows, reports, newest_reports, writer: None, served })
     }
 
-    fn reports_on_replica(&self, meter: &Meter) -> Option<Reports> {
-        let fresh = self.replicas.iter().filter_map(|replica| Some((replica, replica.freshness()?)));
-        let (replica, freshness) = fresh
-            .filter(|(_, freshness)| freshness.lag() <= self.max_staleness)
-            .max_by_key(|(_, freshness)| freshness.as_of)?;
-        Some(Reports {
-            reader: Reader::of_snapshot(&replica.door, meter),
-            source: Target::Replica,
-            replica: Some(replica.door.name().to_owned()),
-            freshness,
-            fell_back: false,
-        })
-    }
-
-    fn reports_on_primary(&self, fell_back: bool, meter: &Meter) -> Reports {
-        Reports {
-            reader: Reader::of_snapshot(&self.fallback, meter),
-            source: Target::Primary,
-            replica: None,
-            freshness: Freshness::now(),
-            fell_back,
+    /// A replica that may be read: of those that are good enough the one with the fewest borrowers, and of these the
+    /// freshest.
+    async fn replica(
+        &self,
+        proof: Option<Proof>,
+        needs: Needs,
+        has_primary: bool,
+    ) -> Result<(Arc<Server>, Seen), Fallback> {
+        if needs.avoids_replicas && has_primary {
+            return Err(Fallback::Failed);
         }
+        if matches!(proof, Some(Proof::Foreign | Proof::Lost)) {
+            return Err(Fallback::Behind);
+        }
+        let is_wanted = self.reads_from_replicas || needs.reports || !has_primary;
+        let mut fallback = Fallback::Down;
+        let mut candidates: Vec<(&Arc<Server>, Seen)> = Vec::new();
+        for (server, seen) in self.servers.replicas() {
+            let lag = seen.as_of.map(|as_of| Freshness { as_of }.lag());
+            let is_late = seen.is_late || lag.is_none_or(|lag| lag > self.max_staleness);
+            if has_primary && (is_late || seen.is_on_probation) {
+                fallback = Fallback::Late;
+            } else {
+                candidates.push((server, seen));
+            }
+        }
+        candidates.sort_by_key(|(server, seen)| (server.reads.size().in_use, std::cmp::Reverse(seen.as_of)));
+        let Some(Proof::Position(position)) = proof else {
+            let first = candidates.first().map(|(server, seen)| (Arc::clone(server), *seen));
+            return first.ok_or(fallback);
+        };
+        let has_reached = |seen: &Seen| {
+            (seen.position.system, seen.position.timeline) == (position.system, position.timeline)
+                && seen.position.bytes >= position.bytes
+        };
+        if let Some((server, seen)) = candidates.iter().find(|(_, seen)| has_reached(seen)) {
+            return Ok((Arc::clone(server), *seen));
+        }
+        if candidates.is_empty() || !is_wanted {
+            return Err(fallback);
+        }
+        let arrivals = candidates.iter().map(|(server, _)| {
+            Box::pin(async move {
+                let _often = server.health.wait();
+                server.health.until(has_reached).await;
+                *server
+            })
+        });
+        let first = timeout(CATCH_UP, futures_util::future::select_all(arrivals)).await;
+        let (server, ..) = first.map_err(|_| Fallback::Behind)?;
+        server.seen().filter(has_reached).map(|seen| (Arc::clone(server), seen)).ok_or(Fallback::Behind)
     }
+}
+
+fn on_replica(server: &Arc<Server>, seen: Seen, meter: &Meter) -> Reports {
+    // Where that is not known it is as old as can be.
+    let as_of = seen.as_of.unwrap_or_default();
+    Reports {
+        reader: Reader::of_snapshot(&server.reads, seen, meter),
+        source: Target::Replica,
+        replica: Some(server.name.clone()),
+        freshness: Freshness { as_of },
+        fell_back: false,
+    }
+}
+
+fn away() -> Error {
+    Error::Unavailable(Arc::new(unreachable("no server can do it now")))
 }
 
 impl Route {
@@ -122,20 +244,33 @@ impl Route {
     }
 }
 
-impl Reports {
-    /// Waits a little until the replica has replayed a position. One that does not answer has not.
-    async fn have_reached(&self, position: Option<LogPosition>) -> bool {
-        let Some(position) = position else { return true };
-        let deadline = Instant::now() + CATCH_UP;
-        loop {
-            let Ok(rows) = self.reader.rows_now(position.is_reached()).await else { return false };
-            if rows.first().is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
-                return true;
-            }
-            if Instant::now() + CATCH_UP_INTERVAL > deadline {
-                return false;
-            }
-            tokio::time::sleep(CATCH_UP_INTERVAL).await;
+impl Served {
+    /// What can be said once the operation has been executed.
+    #[must_use]
+    pub fn consistency(&self, sent: Option<&str>) -> Consistency {
+        let written = self.writer.as_ref().and_then(Writer::reached);
+        // The rows' server, and where rows came from the primary and reports from a replica, that one: it is the older.
+        let read = self.rows.as_ref().unwrap_or(&self.reports);
+        let of_replica = Some(read).filter(|read| read.replica.is_some() && read.reader.reached().is_some());
+        let is_renewed = matches!(self.proof, Some(Proof::Foreign | Proof::Lost));
+        let primary = self.primary.as_ref();
+        let renewed = primary.filter(|_| is_renewed).map(|(_, position)| *position);
+        let position = written.or_else(|| read.reader.reached()).or(renewed);
+        let own = sent.filter(|_| !is_renewed).map(str::to_owned);
+        // What was read may be older than what was written: rows come from another server than reports.
+        let position = match (position, self.proof) {
+            (Some(position), Some(Proof::Position(proof))) if proof.bytes > position.bytes => Some(proof),
+            (position, _) => position,
+        };
+        Consistency {
+            token: position.map(|position| self.sealer.seal(position)).or(own),
+            served_by: of_replica
+                .and_then(|read| read.replica.clone())
+                .or_else(|| primary.map(|(name, _)| name.clone()))
+                .unwrap_or_default(),
+            lag: of_replica.map(|read| read.freshness.lag()).unwrap_or_default(),
+            is_lost: self.proof == Some(Proof::Lost),
+            is_telling: written.is_some() || sent.is_some() || of_replica.is_some(),
         }
     }
 }

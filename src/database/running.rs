@@ -35,6 +35,12 @@ impl<'a> Running<'a> {
         Self { door, meter, name, keys, rows: 0, began: Instant::now(), failure, sent: meter.sent(door, statement) }
     }
 
+    /// A statement that opens or closes a transaction.
+    pub(super) fn named(door: &'a Door, meter: &'a Meter, name: &'static str) -> Self {
+        let failure = Some(Cow::Borrowed(GIVEN_UP));
+        Self { door, meter, name, keys: 1, rows: 0, began: Instant::now(), failure, sent: None }
+    }
+
     /// It has ended, with so many rows.
     pub(super) fn end(mut self, rows: Result<usize, &DbErr>) {
         self.failure = rows.err().map(failure);
@@ -46,7 +52,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let executed = Executed {
             name: self.name,
-            target: self.door.target,
+            target: self.door.target(),
             keys: self.keys,
             rows: self.rows,
             began: self.began,
@@ -85,6 +91,6 @@ impl Drop for Batch {
 }
 
 /// Why a statement brought nothing: its SQLSTATE, or that there was none.
-pub(super) fn failure(error: &DbErr) -> Cow<'static, str> {
+fn failure(error: &DbErr) -> Cow<'static, str> {
     sqlstate(error).map_or(Cow::Borrowed(NO_ANSWER), Cow::Owned)
 }

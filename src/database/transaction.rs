@@ -1,9 +1,9 @@
 //! One command, one transaction on the primary: committed whole or not at all, and run again after a deadlock.
 
-use std::future::Future;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use sea_orm::sqlx::postgres::PgRow;
 use sea_orm::{DbErr, QueryResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use super::connections::{Connection, Uncommitted};
 use super::consistency::LogPosition;
 use super::door::Effect;
-use super::failure::is_repeatable;
+use super::failure::is_replica;
 use super::idempotency::{Claim, IdempotencyKey};
-use super::running::failure;
-use super::{Door, Executed, Meter, NamedStatement, Writer, constraint};
+use super::running::Running;
+use super::{Door, Meter, NamedStatement, Writer, constraint};
 use crate::error::{Error, Failure, StatementFailure, UserError};
 
 /// How often a transaction is run that deadlocks or cannot be serialized.
@@ -120,12 +120,16 @@ impl Writer {
             let mut attempt = 1;
             loop {
                 match writer.attempt(&command, key.as_ref()).await {
-                    Err(Failure::Failed(Error::Internal(cause))) if attempt < ATTEMPTS && is_repeatable(&cause) => {
+                    Err(Failure::Failed(Error::Interrupted(_))) if attempt < ATTEMPTS => {
                         tokio::time::sleep(backoff(attempt)).await;
-                        attempt += 1;
+                    }
+                    // Another server was promoted in its place.
+                    Err(Failure::Failed(Error::Unavailable(cause))) if attempt < ATTEMPTS && is_replica(&cause) => {
+                        writer.servers.reconsider().await;
                     }
                     outcome => return outcome,
                 }
+                attempt += 1;
             }
         });
         task.await.unwrap_or_else(|panic| {
@@ -138,26 +142,34 @@ impl Writer {
         command: &C,
         key: Option<&IdempotencyKey>,
     ) -> Result<C::Output, Failure<C::Output>> {
-        let mut connection = self.door.acquire(&self.meter).await.map_err(Error::from)?;
-        self.count("begin", connection.begin("BEGIN"), itself).await.map_err(Error::from)?;
+        let door = self.servers.writable()?;
+        let connection = door.begin(&self.meter).await.map_err(Error::from)?;
         let transaction =
-            Transaction { inner: Mutex::new(connection), door: Arc::clone(&self.door), meter: self.meter.clone() };
+            Transaction { inner: Mutex::new(connection), door: Arc::clone(&door), meter: self.meter.clone() };
         let outcome = match key {
             None => run(command, &transaction).await,
             Some(key) => once(command, key, &transaction).await,
         };
         let mut connection = transaction.inner.into_inner();
         if outcome.is_ok() && self.effect == Effect::Lasting {
-            self.commit(connection).await?;
-        } else if let Err(error) = self.count("rollback", connection.rollback(), itself).await {
-            // The connection is useless if even this fails, and is closed.
-            tracing::warn!(%error, "a transaction could not be rolled back");
+            let running = Running::named(&door, &self.meter, "commit");
+            let committed = connection.commit(LogPosition::QUESTION).await;
+            running.end(committed.as_ref().map(|_| 0).map_err(Uncommitted::cause));
+            self.conclude(committed)?;
+        } else {
+            let running = Running::named(&door, &self.meter, "rollback");
+            let undone = connection.rollback().await;
+            running.end(undone.as_ref().map(|()| 0));
+            if let Err(error) = undone {
+                // The connection is useless if even this fails, and is closed.
+                tracing::warn!(%error, "a transaction could not be rolled back");
+            }
         }
         outcome
     }
 
-    async fn commit(&self, mut connection: Connection) -> Result<(), Error> {
-        match self.count("commit", connection.commit(LogPosition::QUESTION), Uncommitted::cause).await {
+    fn conclude(&self, committed: Result<Option<PgRow>, Uncommitted>) -> Result<(), Error> {
+        match committed {
             Ok(row) => {
                 let position = row.and_then(|row| LogPosition::decode(&row.into()).ok());
                 *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = position;
@@ -167,37 +179,6 @@ impl Writer {
             Err(Uncommitted::Unknown(error)) => Err(Error::OutcomeUnknown(Arc::new(error))),
         }
     }
-
-    /// Counts the statements that open and close a transaction like all others.
-    async fn count<T, E>(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = Result<T, E>>,
-        cause: fn(&E) -> &DbErr,
-    ) -> Result<T, E> {
-        let began = Instant::now();
-        let result = work.await;
-        let elapsed = began.elapsed();
-        let failure = result.as_ref().err().map(|error| failure(cause(error)));
-        let executed = Executed {
-            name,
-            target: self.door.target,
-            keys: 1,
-            rows: 0,
-            began,
-            elapsed,
-            failure,
-            batch: None,
-            sent: None,
-        };
-        self.door.record(&self.meter, executed);
-        result
-    }
-}
-
-/// The cause of an error that is its own.
-fn itself(error: &DbErr) -> &DbErr {
-    error
 }
 
 /// Runs a command's statements.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Asked, Options};
 use crate::clock;
 use crate::config::Limits;
-use crate::database::{Database, Meter};
+use crate::database::{Database, Meter, Needs};
 use crate::guard::{Guard, Introspection};
 use crate::http::execution::{self, Checked};
 use crate::http::response::{Refused, finish};
@@ -72,7 +72,10 @@ async fn execute(
         Ok(checked) => checked,
         Err(error) => return vec![Refused::from(error).into_error(&request_id)],
     };
-    let route = database.route(operation, meter, None).await.without_effect();
+    let route = match database.route(operation, meter, Needs::default()).await {
+        Ok(route) => route.without_effect(),
+        Err(error) => return vec![Refused::from(error).into_error(&request_id)],
+    };
     let schema = schema::build(guard);
     match execution::run(&schema, request, Some(viewer), route, guard.limits()).await {
         Ok(mut answer) => {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use super::{Asked, Options};
-use crate::database::{Database, Meter, Operation};
+use crate::database::{Database, Meter, Needs, Operation};
 use crate::registry::{self, Kind, PURPOSES, Parents, Registered, Sample};
 
 /// How many ordinary projects lists and reports are asked for.
@@ -44,7 +44,7 @@ impl Selection {
         let sample = Sample::of(connection, self.parents).await.context(
             "no rows to run statements on were found; where it took a minute, ask `trellis doctor` for a missing index",
         )?;
-        let route = database.route(Operation::Query, &Meter::default(), None).await;
+        let route = database.route(Operation::Query, &Meter::default(), Needs::default()).await?;
         let selected = registry::representative(&sample).filter(|registered| self.selects(registered));
         let statements: Vec<_> = selected
             .map(|Registered { kind, variant, statement }| {

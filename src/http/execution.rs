@@ -24,6 +24,8 @@ pub struct Checked {
     pub operation: Operation,
     /// What it costs.
     pub cost: Cost,
+    /// Whether it may select a report: the name of the field is somewhere in the document.
+    pub reports: bool,
 }
 
 /// Passes a request through the guard; a `trusted` document has been parsed already.
@@ -31,6 +33,8 @@ pub struct Checked {
 /// # Errors
 /// The document is not GraphQL, is too large, or lacks the operation or a variable.
 pub fn check(mut request: Request, trusted: Option<ExecutableDocument>, guard: &Guard) -> Result<Checked, Error> {
+    // The text of a trusted one need not be at hand.
+    let reports = trusted.is_some() || request.query.contains("report");
     let document = trusted.map_or_else(|| guard.parse(&request.query), Ok)?;
     let admitted = guard.admit(document, request.operation_name.as_deref(), &mut request.variables)?;
     let Admitted { document, name, kind, cost } = admitted;
@@ -39,7 +43,7 @@ pub fn check(mut request: Request, trusted: Option<ExecutableDocument>, guard: &
         OperationType::Query | OperationType::Subscription => Operation::Query,
     };
     request.set_parsed_query(document);
-    Ok(Checked { request, name, operation, cost })
+    Ok(Checked { request, name, operation, cost, reports })
 }
 
 /// Executes a request that has been checked, as `viewer` and over `route`.

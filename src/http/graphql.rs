@@ -4,33 +4,31 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_graphql::{Response as Answer, Value, value};
+use async_graphql::{Name, Request, Response as Answer, Value, value};
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::execution::{self, Checked};
 use super::media_type::MediaType;
 use super::request::Received;
 use super::response::{self, Refused, finish, refuse, respond, tell_allowance};
-use super::{App, REQUEST_ID, request};
+use super::{App, CONSISTENCY_TOKEN, REQUEST_ID, request};
 use crate::config::Limits;
-use crate::database::{Meter, Operation, Origin, Target};
+use crate::database::{Consistency, Meter, Needs, Operation, Origin, Served, Target};
 use crate::error::{Code, Error};
 use crate::guard::Cost;
 use crate::metrics::Refusal;
 use crate::rate_limit::{Allowance, Caller};
 use crate::telemetry::{Answered, TRACE_RESPONSE, Trace, milliseconds};
 
-/// The header in which a client proves what it has written.
-const CONSISTENCY_TOKEN: &str = "x-consistency-token";
-
 /// Answers a request.
-pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn serve(State(app): State<Arc<App>>, request: axum::extract::Request) -> Response {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
@@ -93,14 +91,16 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let caller = Caller::new(viewer.as_ref().ok().copied().flatten(), peer);
     charge(app, caller, 1, asked)?;
     let viewer = viewer?;
-    let Received { request, trusted } = request::read(app, parts, body).await?;
+    let received = request::read(app, parts, body).await?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
     let _place = app.admission.enter()?;
-    let is_trusted = trusted.is_some();
-    let Checked { mut request, name, operation, cost } = execution::check(request, trusted, &app.guard)?;
+    let is_trusted = received.trusted.is_some();
+    let again = copy(&received);
+    let checked = execution::check(received.request, received.trusted, &app.guard)?;
+    let (operation, cost) = (checked.operation, checked.cost);
     asked.kind = Some(operation);
-    if let Some(name) = name {
-        asked.operation = name;
+    if let Some(name) = &checked.name {
+        asked.operation.clone_from(name);
     }
     if !is_trusted {
         app.trusted_documents.tell_of(&asked.operation);
@@ -112,19 +112,22 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     }
     // A point is paid for already.
     charge(app, caller, cost.complexity.saturating_sub(1), asked)?;
-    if let Some(allowance) = asked.allowance {
-        request = request.data(allowance);
-    }
     let comment = asked.trace.as_ref().and_then(|trace| trace.comment(&asked.operation));
     let (operation_name, request_id) = (asked.operation.clone(), asked.request_id.clone());
     let meter = &meter.of(Origin { operation: operation_name, request_id, comment });
-    let after = consistency_token(headers)?.map(|token| app.database.open_token(token)).transpose()?;
-    let route = app.database.route(operation, meter, after).await;
+    let token = consistency_token(headers)?;
+    let after = token.map(|token| app.database.open_token(token)).transpose()?;
+    let needs = Needs { after, reports: checked.reports, avoids_replicas: false };
     let limits = app.guard.limits();
-    let mut answer = execution::run(&app.schema, request, viewer, route, limits).await?;
+    let deadline = Duration::from_millis(u64::from(limits.request_timeout_ms));
+    // It is large, and there are many requests.
+    let execution =
+        Box::pin(execute(app, Execution { checked, again, viewer, needs, allowance: asked.allowance }, meter));
+    let (mut answer, served) = tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)??;
     if let Some(error) = response::unserved(&answer) {
         return Err(error.into());
     }
+    tell_consistency(&mut answer, &served.consistency(token));
     if is_asked_for(headers, "cost") {
         answer.extensions.insert("cost".to_owned(), of_cost(cost, limits));
     }
@@ -137,6 +140,68 @@ fn charge(app: &App, caller: Caller, points: u64, asked: &mut Asked) -> Result<(
     let charged = limiter.charge(caller, points, asked.allowance);
     asked.allowance = Some(charged.unwrap_or_else(|_| limiter.exhausted()));
     charged.map(drop).inspect_err(|_| app.metrics.admission().refused(Refusal::Rate)).map_err(Error::from)
+}
+
+/// What is executed, for whom, and what it needs.
+struct Execution {
+    checked: Checked,
+    /// The request once more.
+    again: Received,
+    viewer: Option<Uuid>,
+    needs: Needs,
+    allowance: Option<Allowance>,
+}
+
+/// Executes an operation. A query that comes upon a server that goes away is executed anew, all of it, so that it still
+/// sees one state: once more wherever it should go, then on the primary if there is one.
+async fn execute(app: &App, execution: Execution, meter: &Meter) -> Result<(Answer, Served), Refused> {
+    let Execution { mut checked, again, viewer, mut needs, allowance } = execution;
+    let limits = app.guard.limits();
+    for attempt in 1.. {
+        let operation = checked.operation;
+        let route = app.database.route(operation, meter, needs).await?;
+        let served = route.served.clone();
+        let request = match allowance {
+            Some(allowance) => checked.request.data(allowance),
+            None => checked.request,
+        };
+        let answer = execution::run(&app.schema, request, viewer, route, limits).await?;
+        if operation == Operation::Mutation || attempt == ATTEMPTS || !response::is_interrupted(&answer) {
+            return Ok((answer, served));
+        }
+        app.database.reconsider().await;
+        needs.avoids_replicas = attempt + 1 == ATTEMPTS;
+        let Received { request, trusted } = copy(&again);
+        checked = execution::check(request, trusted, &app.guard)?;
+    }
+    Err(Error::Timeout.into())
+}
+
+/// How often a query is executed.
+const ATTEMPTS: u32 = 3;
+
+/// The same request.
+fn copy(Received { request, trusted }: &Received) -> Received {
+    let mut copy = Request::new(request.query.clone()).variables(request.variables.clone());
+    copy.operation_name.clone_from(&request.operation_name);
+    Received { request: copy, trusted: trusted.clone() }
+}
+
+/// Gives the client its token, and where that is news, tells which server was read.
+fn tell_consistency(answer: &mut Answer, consistency: &Consistency) {
+    let Consistency { token, served_by, lag, is_lost, is_telling } = consistency;
+    if let Some(token) = token.as_deref().and_then(|token| HeaderValue::from_str(token).ok()) {
+        answer.http_headers.insert(CONSISTENCY_TOKEN, token);
+    }
+    if !is_telling {
+        return;
+    }
+    let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+    let mut told = value!({ "token": token, "servedBy": served_by, "lagMs": lag_ms });
+    if let (true, Value::Object(told)) = (*is_lost, &mut told) {
+        told.insert(Name::new("code"), Value::from("WRITE_LOST_IN_FAILOVER"));
+    }
+    answer.extensions.insert("consistency".to_owned(), told);
 }
 
 /// Whether the header `X-Debug` names a topic.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::App;
+use crate::database::{Freshness, ServerState};
 use crate::metrics::MEDIA_TYPE;
 use crate::rate_limit::RateLimiter;
 
@@ -17,23 +18,46 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// 200 where the primary answers; a replica that does not is told, and is no reason to send requests elsewhere. A server
-/// that is about to stop says so without asking.
+/// 200 where anything can be served: with all servers well, `ready`; else `degraded`, with what is wrong. The databases are
+/// not asked: what was seen of them within the last moment is told, so that a busy pool does not make the server unready. A
+/// server that is about to stop says so.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.shutdown.is_announced() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "stopping" }))).into_response();
     }
-    let primary = app.database.ping().await.is_ok();
-    let lag_ms = |freshness: crate::database::Freshness| u64::try_from(freshness.lag().as_millis()).unwrap_or(u64::MAX);
-    let replicas: Vec<_> =
-        app.database.replicas().map(|(name, seen)| json!({ "name": name, "lagMs": seen.map(lag_ms) })).collect();
-    let degraded = replicas.iter().any(|replica| replica["lagMs"].is_null());
-    let (status, word) = match (primary, degraded) {
+    let lag_ms = |freshness: Freshness| u64::try_from(freshness.lag().as_millis()).unwrap_or(u64::MAX);
+    let (mut primary, mut reads) = (false, false);
+    let (mut replicas, mut degraded) = (Vec::new(), Vec::new());
+    for (name, state) in app.database.standings() {
+        let lag = match state {
+            ServerState::Replica(freshness) => freshness.map(lag_ms),
+            _ => None,
+        };
+        let problem = match state {
+            ServerState::Primary => None,
+            ServerState::Replica(freshness) => freshness.is_none().then_some("is too far behind to tell"),
+            ServerState::Away => Some("does not answer"),
+            ServerState::Outdated => Some("is not a replica of the primary any more"),
+            ServerState::Foreign => Some("is of another cluster"),
+        };
+        degraded.extend(problem.map(|problem| format!("{name} {problem}")));
+        if state == ServerState::Primary {
+            primary = true;
+        } else if name != "primary" || lag.is_some() {
+            replicas.push(json!({ "name": name, "lagMs": lag }));
+        }
+        reads |= matches!(state, ServerState::Primary | ServerState::Replica(_));
+    }
+    if !primary {
+        degraded.push("no server takes writes".to_owned());
+    }
+    let (status, word) = match (reads, degraded.is_empty()) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        (true, true) => (StatusCode::OK, "degraded"),
-        (true, false) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (true, true) => (StatusCode::OK, "ready"),
     };
-    (status, Json(json!({ "status": word, "primary": primary, "replicas": replicas }))).into_response()
+    (status, Json(json!({ "status": word, "primary": primary, "degraded": degraded, "replicas": replicas })))
+        .into_response()
 }
 
 /// Everything that is counted, in OpenMetrics; the database is not asked.

@@ -111,7 +111,9 @@ pub(super) fn refuse(mut refused: Refused, media_type: MediaType, request_id: &s
 /// The answer to a request that the library was given. [`finish`] has been called on it.
 pub(super) fn respond(answer: &Answer, media_type: MediaType) -> Response {
     if is_executed(answer) {
-        return write(StatusCode::OK, media_type, answer);
+        let mut response = write(StatusCode::OK, media_type, answer);
+        response.headers_mut().extend(answer.http_headers.clone());
+        return response;
     }
     // `data` must be absent where nothing was executed; the library would write null.
     write(media_type.status_of_unexecuted(), media_type, &Errors { errors: &answer.errors })
@@ -170,6 +172,13 @@ pub fn unserved(answer: &Answer) -> Option<Error> {
     let errors = answer.errors.iter().map(ours).collect::<Option<Vec<Error>>>().filter(|_| is_empty)?;
     let is_for_later = |error: &Error| matches!(error.code(), Code::Unavailable | Code::Overloaded);
     errors.iter().all(is_for_later).then(|| errors.into_iter().next()).flatten()
+}
+
+/// Whether a part of a query failed on a server that went away, or for others' work: all of it may succeed elsewhere.
+#[must_use]
+pub fn is_interrupted(answer: &Answer) -> bool {
+    let is_interruption = |error: &Error| matches!(error, Error::Unavailable(_) | Error::Interrupted(_));
+    answer.errors.iter().any(|error| error.source::<Error>().is_some_and(is_interruption))
 }
 
 /// How the library's messages begin that are about a value and not about the document: it has no type for these either.

@@ -1,7 +1,7 @@
 //! What each statement is for, in a line: one for each name.
 
 /// Name and purpose, in the order of the names.
-pub const PURPOSES: [(&str, &str); 73] = [
+pub const PURPOSES: [(&str, &str); 71] = [
     ("assignees_of_project", "counts a project's tasks by assignee"),
     ("assignees_of_workspace", "counts a workspace's tasks by assignee"),
     ("comment_by_id", "comments by their ids, where the caller sees them"),
@@ -11,7 +11,6 @@ pub const PURPOSES: [(&str, &str); 73] = [
     ("comment_restore", "brings a deleted comment back"),
     ("comment_update", "changes a comment"),
     ("comments_of_task", "a page of a task's comments by age"),
-    ("consistency_reached", "whether a replica has what a caller wrote"),
     ("cycle_time_of_project", "how long a project's tasks took"),
     ("cycle_time_of_workspace", "how long a workspace's tasks took"),
     ("idempotency_answer", "what the first write under a caller's key answered"),
@@ -29,8 +28,6 @@ pub const PURPOSES: [(&str, &str); 73] = [
     ("migrations_applied", "the migrations that are applied, at the start"),
     ("overdue_of_project", "counts a project's overdue tasks by how late they are"),
     ("overdue_of_workspace", "counts a workspace's overdue tasks by how late they are"),
-    ("ping", "whether the primary answers"),
-    ("primary_position", "how far the primary's log is, to tell the age of a replica"),
     ("project_by_id", "projects by their ids, where the caller sees them"),
     ("project_count_of_workspace", "how many projects a workspace has"),
     ("project_create", "makes a project"),
@@ -40,8 +37,8 @@ pub const PURPOSES: [(&str, &str); 73] = [
     ("projects_of_report", "counts a workspace's tasks by project"),
     ("projects_of_workspace_by_created_at", "a page of a workspace's projects by age"),
     ("projects_of_workspace_by_name", "a page of a workspace's projects by name"),
-    ("replica_position", "how far a replica has replayed the log, to tell its age"),
     ("server_capacity", "how many connections a server takes, asked at the start"),
+    ("server_seen", "what a server is, and how far its log is"),
     ("session_process", "which process serves a session, asked at the start for a pooler"),
     ("tally_of_project", "counts a project's tasks by status and priority"),
     ("tally_of_workspace", "counts a workspace's tasks by status and priority"),
@@ -64,6 +61,7 @@ pub const PURPOSES: [(&str, &str); 73] = [
     ("tasks_update", "changes many tasks alike"),
     ("throughput_of_project", "counts a project's tasks made and completed over time"),
     ("throughput_of_workspace", "counts a workspace's tasks made and completed over time"),
+    ("timeline_history", "where earlier timelines were left, to tell writes that a promotion lost"),
     ("user_by_email", "the user with an address, to mint a token"),
     ("user_by_id", "users by their ids, with what the caller may know"),
     ("viewer_role", "the caller's role in workspaces"),

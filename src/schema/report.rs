@@ -42,7 +42,7 @@ impl Report {
         let max_staleness = max_staleness
             .map_err(|_| Error::BadUserInput("maxStalenessMs must not be negative.".to_owned()))?
             .map(std::time::Duration::from_millis);
-        Ok(Self { subject, source: Session::of(context).report_source(max_staleness) })
+        Ok(Self { subject, source: Session::of(context).report_source(max_staleness)? })
     }
 
     async fn load<K: Key>(self, context: &Context<'_>, key: K) -> Result<K::Value, Error> {

@@ -43,10 +43,13 @@ impl Loaded {
         let batches =
             |reader: &Reader| Arc::new(Batches::new(gate.clone(), Scope { reader: reader.renewed(), viewer }));
         let reports = batches(&route.reports.reader);
-        // Where both come from one server they are one, and see one snapshot.
-        let is_one = route.reports.source == route.newest_reports.source;
-        let newest_reports = if is_one { Arc::clone(&reports) } else { batches(&route.newest_reports.reader) };
-        Self { rows: batches(&route.rows), reports, newest_reports }
+        // Where two of them read one server they are one, and see one snapshot.
+        let newest_reports = match &route.newest_reports {
+            Some(newest) if newest.source != route.reports.source => batches(&newest.reader),
+            _ => Arc::clone(&reports),
+        };
+        let rows = if route.rows.is(&route.reports.reader) { Arc::clone(&reports) } else { batches(&route.rows) };
+        Self { rows, reports, newest_reports }
     }
 }
 
@@ -75,18 +78,27 @@ impl Session {
 
     /// The source of a report whose data may be this old at most; of any age that the server's settings allow, where
     /// nothing is said.
-    #[must_use]
-    pub fn report_source(&self, max_staleness: Option<Duration>) -> ReportSource {
+    ///
+    /// # Errors
+    /// `Unavailable` where no server has data that is new enough.
+    pub fn report_source(&self, max_staleness: Option<Duration>) -> Result<ReportSource, Error> {
         let is_too_old = |limit| self.route.reports.replica.is_some() && self.route.reports.freshness.lag() > limit;
-        if max_staleness.is_some_and(is_too_old) { ReportSource::Newest } else { ReportSource::Usual }
+        match (max_staleness.is_some_and(is_too_old), &self.route.newest_reports) {
+            (false, _) => Ok(ReportSource::Usual),
+            (true, Some(_)) => Ok(ReportSource::Newest),
+            (true, None) => {
+                let cause = "the primary is away, and the replica's data is too old for this report";
+                Err(Error::Unavailable(Arc::new(sea_orm::DbErr::Custom(cause.to_owned()))))
+            }
+        }
     }
 
     /// The server that answers reports from a source.
     #[must_use]
     pub fn reports(&self, source: ReportSource) -> &Reports {
-        match source {
-            ReportSource::Usual => &self.route.reports,
-            ReportSource::Newest => &self.route.newest_reports,
+        match (source, &self.route.newest_reports) {
+            (ReportSource::Newest, Some(reports)) => reports,
+            _ => &self.route.reports,
         }
     }
 

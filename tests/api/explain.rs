@@ -433,7 +433,7 @@ async fn every_statement_of_the_registry_is_explained_with_values_of_the_databas
     assert!(text.out.contains("task_update: of an expected version  1 key, 1 row, "), "{}", text.out);
     assert!(!text.out.contains("Update on tasks"), "a plan of which there is nothing to say is left out: {}", text.out);
     explain(&["--statement", "task_upsert"]).await.assert_refused(&["no statement is called task_upsert", "--list"]);
-    explain(&["--statement", "ping", "--variant", "x"]).await.assert_refused(&["no variant", "\"x\""]);
+    explain(&["--statement", "server_seen", "--variant", "x"]).await.assert_refused(&["no variant", "\"x\""]);
     explain(&[]).await.assert_refused(&["--query <FILE>", "--statement <NAME>"]);
     assert_eq!(seen().await, before);
 }

@@ -24,7 +24,8 @@ async fn a_session_that_stands_still_is_given_up_after_a_deadline_and_not_used_a
     let ask = async || {
         world.ask(ada, "query($id: ID!) { project(id: $id) { tasks { totalCount } } }", json!({ "id": project })).await
     };
-    let (answer, frozen) = tokio::join!(ask(), async {
+    let create = world.ask(ada, CREATE, json!({ "id": project }));
+    let (answer, frozen) = tokio::join!(create, async {
         let pid = waiting(&beside).await;
         // PostgreSQL's own timeout cannot fire in a process that does not run.
         kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
@@ -169,4 +170,23 @@ async fn writes_wait_for_the_disk_also_where_the_database_says_otherwise() {
     world.ask(ada, CREATE, json!({ "id": project })).await.data();
     let seen: String = one(&world.sql, "SELECT string_agg(setting, ' ') FROM seen").await.try_get_by_index(0).unwrap();
     assert_eq!(seen, "on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_full_nothing_is_written_and_everything_is_read() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    let project = world.project(home, "Boat").await;
+    // What PostgreSQL says then; a full disk in earnest is among the faults of bin/faults.
+    let full = "BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END";
+    world.execute(&format!("CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ {full} $$")).await;
+    world.execute("CREATE TRIGGER full_disk BEFORE INSERT ON tasks EXECUTE FUNCTION full_disk()").await;
+    let answer = world.ask(ada, CREATE, json!({ "id": project })).await;
+    assert_eq!((answer.status, answer.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+    assert_eq!(answer.headers["retry-after"], "1");
+    let read = "query($id: ID!) { project(id: $id) { name report { totals { total } } } }";
+    assert_eq!(world.ask(ada, read, json!({ "id": project })).await.data()["project"]["name"], "Boat");
+    world.execute("DROP TRIGGER full_disk ON tasks").await;
+    world.ask(ada, CREATE, json!({ "id": project })).await.data();
 }

@@ -44,7 +44,7 @@ async fn every_mutation_that_is_repeated_gives_the_first_answer_and_writes_nothi
         assert_eq!(first.data()[name]["userErrors"], json!([]), "{name}");
         assert_ne!(first.data()[name][mutation.row], mutation.nothing(), "{name}");
         let before = contents(&world, None).await;
-        assert_eq!(mutation.run(&world, ada, &input).await.text, first.text, "{name}");
+        assert_eq!(mutation.run(&world, ada, &input).await.body["data"], first.body["data"], "{name}");
         assert_eq!(contents(&world, None).await, before, "{name}");
         // Somebody else changes what was written: the answer is still the first one.
         let row = &first.data()[name][mutation.row];
@@ -53,7 +53,7 @@ async fn every_mutation_that_is_repeated_gives_the_first_answer_and_writes_nothi
                       deleted_at = CASE WHEN deleted_at IS NULL THEN now() END";
         world.execute(&format!("UPDATE {} SET {change} WHERE id = '{id}'", mutation.table)).await;
         let before = contents(&world, None).await;
-        assert_eq!(mutation.run(&world, ada, &input).await.text, first.text, "{name} after a change");
+        assert_eq!(mutation.run(&world, ada, &input).await.body["data"], first.body["data"], "{name} after a change");
         assert_eq!(contents(&world, None).await, before, "{name}");
         repeated += 1;
     }
@@ -72,7 +72,7 @@ async fn a_repeated_update_with_an_expectation_is_no_conflict_with_itself() {
     let input = json!({ "id": stage.task, "title": "Drawn", "expectedUpdatedAt": seen, "idempotencyKey": "k" });
     let first = named("taskUpdate").run(&world, ada, &input).await;
     assert_eq!(first.data()["taskUpdate"]["userErrors"], json!([]));
-    assert_eq!(named("taskUpdate").run(&world, ada, &input).await.text, first.text);
+    assert_eq!(named("taskUpdate").run(&world, ada, &input).await.body["data"], first.body["data"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +95,7 @@ async fn two_equal_writes_that_meet_in_the_database_are_one_write_with_one_answe
             let (one, two, ()) =
                 tokio::join!(mutation.run(&world, ada, &input), mutation.run(&world, ada, &input), release);
             assert_eq!(one.data()[name]["userErrors"], json!([]), "{name}");
-            assert_eq!(one.text, two.text, "{name}");
+            assert_eq!(one.body["data"], two.body["data"], "{name}");
             assert_eq!(number(&world, &count).await, before + 1, "{name}");
             rounds += 1;
         }
@@ -115,7 +115,7 @@ async fn five_equal_writes_at_once_are_one_write() {
         assert_eq!(answers.len(), 5);
         assert!(answers[0].data()["taskCreate"]["task"]["id"].is_string());
         for answer in &answers {
-            assert_eq!(answer.text, answers[0].text, "round {round}");
+            assert_eq!(answer.body["data"], answers[0].body["data"], "round {round}");
         }
         assert_eq!(number(&world, "SELECT count(*) FROM tasks WHERE title = 'New'").await, round);
     }
@@ -215,7 +215,7 @@ async fn another_input_or_another_mutation_under_a_key_is_a_mismatch_and_writes_
         "title": "New", "projectId": stage.project.to_string().to_uppercase(), "status": "TODO", "priority": "MEDIUM",
         "dueDate": "2030-01-31T10:30:00.000000+01:00", "description": null, "assigneeId": null, "idempotencyKey": "k",
     });
-    assert_eq!(named("taskCreate").run(&world, ada, &same).await.text, first.text);
+    assert_eq!(named("taskCreate").run(&world, ada, &same).await.body["data"], first.body["data"]);
     for (field, value) in [
         ("title", json!("New ")),
         ("priority", json!("LOW")),
@@ -263,8 +263,8 @@ async fn the_same_key_of_another_caller_is_another_key() {
     assert_eq!(graces.data()["taskCreate"]["userErrors"], json!([]));
     assert_ne!(adas.data()["taskCreate"]["task"]["id"], graces.data()["taskCreate"]["task"]["id"]);
     assert_eq!(number(&world, "SELECT count(*) FROM tasks WHERE title = 'New'").await, 2);
-    assert_eq!(named("taskCreate").run(&world, ada, &input).await.text, adas.text);
-    assert_eq!(named("taskCreate").run(&world, grace, &input).await.text, graces.text);
+    assert_eq!(named("taskCreate").run(&world, ada, &input).await.body["data"], adas.body["data"]);
+    assert_eq!(named("taskCreate").run(&world, grace, &input).await.body["data"], graces.body["data"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,11 +310,11 @@ async fn a_key_lasts_24_hours_and_then_the_write_is_done_anew() {
     let input = keyed(stage.input("taskCreate"), "k");
     let first = mutation.run(&world, ada, &input).await;
     age(&world, "23 hours 59 minutes").await;
-    assert_eq!(mutation.run(&world, ada, &input).await.text, first.text);
+    assert_eq!(mutation.run(&world, ada, &input).await.body["data"], first.body["data"]);
     age(&world, "24 hours 1 second").await;
     let second = mutation.run(&world, ada, &input).await;
     assert_ne!(second.data()["taskCreate"]["task"]["id"], first.data()["taskCreate"]["task"]["id"]);
-    assert_eq!(mutation.run(&world, ada, &input).await.text, second.text);
+    assert_eq!(mutation.run(&world, ada, &input).await.body["data"], second.body["data"]);
     assert_eq!(number(&world, "SELECT count(*) FROM tasks WHERE title = 'New'").await, 2);
     // An old key takes any other input too.
     age(&world, "24 hours 1 second").await;
@@ -364,7 +364,7 @@ async fn a_key_has_1_to_255_characters_and_no_nul() {
         let input = keyed(stage.input("taskCreate"), &key);
         let first = named("taskCreate").run(&world, ada, &input).await;
         assert_eq!(first.data()["taskCreate"]["userErrors"], json!([]), "{key:?}");
-        assert_eq!(named("taskCreate").run(&world, ada, &input).await.text, first.text, "{key:?}");
+        assert_eq!(named("taskCreate").run(&world, ada, &input).await.body["data"], first.body["data"], "{key:?}");
     }
 }
 
@@ -433,7 +433,7 @@ async fn a_repetition_shows_nothing_below_a_row_that_was_deleted_since_or_to_a_c
                 ids.iter().filter(|id| answer.text.contains(&id.to_string())).count()
             };
             assert!(found(&first) > 0, "{}", first.text);
-            assert_eq!(ask().await.text, first.text, "{name}");
+            assert_eq!(ask().await.body["data"], first.body["data"], "{name}");
             let which = match lost {
                 "members" => format!("user_id = '{ada}'"),
                 "users" => format!("id = '{ada}'"),
@@ -453,7 +453,7 @@ async fn a_repetition_shows_nothing_below_a_row_that_was_deleted_since_or_to_a_c
                 assert_eq!(now.get("report").unwrap_or(&Value::Null), &Value::Null, "{name}");
                 assert!(!answer.text.contains("\"totalCount\":1"), "{name} without its row of {lost}: {}", answer.text);
             }
-            assert_eq!(ask().await.text, first.text, "{name} with its row of {lost} again");
+            assert_eq!(ask().await.body["data"], first.body["data"], "{name} with its row of {lost} again");
             hidden += 1;
         }
     }

@@ -5,8 +5,10 @@
 
 mod catalogue;
 mod cluster;
+mod failover;
 mod faults;
 mod fixtures;
+mod fragile;
 mod harness;
 mod instance;
 mod listing;

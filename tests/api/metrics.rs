@@ -106,12 +106,16 @@ async fn the_metrics_count_requests_statements_and_pools_and_can_be_read_by_a_sc
         let sample = format!("trellis_statement_duration_seconds_count{{statement=\"{name}\",target=\"{target}\"}}");
         assert_eq!(of(&sample), f64::from(count), "{sample}");
     }
-    for (door, max) in [("primary", 4), ("primary-read-only", 3), ("replica-1", 3)] {
+    for (door, max, least) in [("primary", 4, 1.0), ("primary-read-only", 3, 0.0), ("replica-1", 3, 1.0)] {
         assert_eq!(of(&format!("trellis_pool_max_connections{{door=\"{door}\"}}")), f64::from(max));
         assert_eq!(of(&format!("trellis_pool_timeouts_total{{door=\"{door}\"}}")), 0.0);
-        assert!(of(&format!("trellis_pool_wait_seconds_count{{door=\"{door}\"}}")) >= 1.0);
+        assert!(of(&format!("trellis_pool_wait_seconds_count{{door=\"{door}\"}}")) >= least);
         let open = |state| of(&format!("trellis_pool_connections{{door=\"{door}\",state=\"{state}\"}}"));
-        assert!((1.0..=f64::from(max)).contains(&(open("idle") + open("in_use"))), "{door}");
+        assert!((least..=f64::from(max)).contains(&(open("idle") + open("in_use"))), "{door}");
+    }
+    for server in ["primary", "replica-1"] {
+        assert_eq!(of(&format!("trellis_server_up{{server=\"{server}\"}}")), 1.0);
+        assert!(of(&format!("trellis_server_lag_seconds{{server=\"{server}\"}}")) < 30.0);
     }
     for (kind, batches, keys) in [("WorkspacesOfUser", 4, 4), ("ProjectsOfWorkspace", 3, 3), ("Tally", 1, 1)] {
         assert_eq!(of(&format!("trellis_batch_keys_count{{kind=\"{kind}\"}}")), f64::from(batches), "{kind}");

@@ -163,7 +163,7 @@ async fn behind_a_pooler_in_session_mode_all_is_as_without_one() {
                WHERE datname = current_database() AND application_name LIKE 'trellis %' \
                AND application_name <> 'trellis administration'";
     let names: String = one(&world.sql, sql).await.try_get_by_index(0).unwrap();
-    assert_eq!(names, "trellis primary,trellis primary-read-only");
+    assert_eq!(names, "trellis primary,trellis watcher");
 }
 
 /// A server of its own process with these addresses.

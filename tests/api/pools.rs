@@ -91,19 +91,19 @@ async fn the_start_shows_the_arithmetic_and_warns_where_the_host_is_asked_for_to
         (
             &["--database-cores", "4", "--instances", "2"],
             "INFO",
-            "2 x (primary 2 + primary-read-only 2) + 2 for administration = 10 connections of 197 \
+            "2 x (primary 2 + primary-read-only 2 + watcher 1) + 2 for administration = 12 connections of 197 \
              (max_connections 200 - 3 reserved); on the host 2 x 4 = 8 of 2 x 4 cores + 1 disk = 9",
         ),
         (
             &["--database-cores", "1", "--database-disks", "2", "--primary-connections", "20"],
             "WARN",
-            "1 x (primary 20 + primary-read-only 2) + 2 for administration = 24 connections of 197 \
+            "1 x (primary 20 + primary-read-only 2 + watcher 1) + 2 for administration = 25 connections of 197 \
              (max_connections 200 - 3 reserved); on the host 1 x 22 = 22 of 2 x 1 core + 2 disks = 4: more than",
         ),
         (
             &["--database-cores", "2", "--instances", "3"],
             "WARN",
-            "3 x (primary 2 + primary-read-only 2) + 2 for administration = 14 connections of 197 \
+            "3 x (primary 2 + primary-read-only 2 + watcher 1) + 2 for administration = 17 connections of 197 \
              (max_connections 200 - 3 reserved); on the host 3 x 4 = 12 of 2 x 2 cores + 1 disk = 5: more than",
         ),
     ];
@@ -119,13 +119,14 @@ async fn the_start_shows_the_arithmetic_and_warns_where_the_host_is_asked_for_to
 async fn a_server_without_room_for_all_instances_is_refused_with_the_arithmetic() {
     let alone = run(&mut serve(&["--primary-connections", "150", "--report-connections", "60"]).await).await;
     alone.assert_refused(&[
-        "door primary: 1 x (primary 150 + primary-read-only 60) + 2 for administration = 212 connections of 197",
+        "door primary: 1 x (primary 150 + primary-read-only 60 + watcher 1) + 2 for administration = 213 connections of 197",
         "max_connections 200 - 3 reserved",
         "not enough: some day a connection is refused; raise max_connections, or lower TRELLIS_INSTANCES",
     ]);
     let together = run(&mut serve(&["--database-cores", "2", "--instances", "50"]).await).await;
-    together
-        .assert_refused(&["50 x (primary 2 + primary-read-only 2) + 2 for administration = 202 connections of 197"]);
+    together.assert_refused(&[
+        "50 x (primary 2 + primary-read-only 2 + watcher 1) + 2 for administration = 252 connections of 197",
+    ]);
 
     let world = World::new().await;
     world.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 9").await;

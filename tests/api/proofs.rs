@@ -1,7 +1,7 @@
 //! Consistency tokens: given for a write, taken for a report that must count it, refused where they are not ours.
 
 use serde_json::{Value, json};
-use trellis::database::{Command, Database, Exchange, Meter, NamedStatement, Operation};
+use trellis::database::{Command, Database, Exchange, Meter, NamedStatement, Needs, Operation};
 use trellis::error::UserError;
 use trellis::metrics::Metrics;
 use uuid::Uuid;
@@ -122,7 +122,8 @@ async fn a_forged_cut_or_foreign_token_is_refused_before_anything_is_done() {
     let token_of = async |secret: &str| {
         let database =
             Database::connect(&world.addresses, &settings(&[]).pools, secret, &Metrics::default()).await.unwrap();
-        let writer = database.route(Operation::Mutation, &Meter::default(), None).await.writer.unwrap();
+        let route = database.route(Operation::Mutation, &Meter::default(), Needs::default()).await.unwrap();
+        let writer = route.writer.unwrap();
         writer.execute(Vec::new(), Nothing, None).await.unwrap();
         let token = writer.consistency_token().unwrap();
         database.close().await;

@@ -45,7 +45,10 @@ const ENDS: [&str; 4] = [
     "COMMIT; SELECT c.system_identifier, ('x' || left(pg_walfile_name(p.lsn), 8))::bit(32)::int, \
      (p.lsn - '0/0'::pg_lsn)::bigint FROM pg_control_system() c, (SELECT pg_current_wal_flush_lsn() AS lsn) p",
     "ROLLBACK",
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, r.is_in_recovery, \
+     ((CASE WHEN r.is_in_recovery THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_flush_lsn() END) \
+     - '0/0'::pg_lsn)::bigint FROM (SELECT pg_is_in_recovery() AS is_in_recovery) r",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

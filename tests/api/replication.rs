@@ -4,19 +4,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
 use trellis::clock;
-use trellis::config::MigrateAction;
-use trellis::database::{Addresses, Database, Meter, NamedStatement, Operation, Target, administration};
+use trellis::database::{Addresses, Database, Meter, NamedStatement, Needs, Operation, Target};
 use trellis::metrics::Metrics;
-use trellis::migrate;
 use uuid::Uuid;
 
+use crate::fragile::Fragile;
 use crate::harness::{Answer, SECRET, World, eventually, new_path, one, settings};
-use crate::instance::{DataDirectory, Instance};
 
 const ROWS: &str = "query($id: ID!) { project(id: $id) { name workspace { name members { nodes { user { name } } } } \
     tasks { totalCount nodes { title assignee { name } comments { nodes { body author { name } } } } } } }";
@@ -157,7 +154,7 @@ async fn a_write_through_the_doors_of_reports_fails_even_where_they_lead_to_the_
                 .await
                 .unwrap();
         for operation in [Operation::Query, Operation::Mutation] {
-            let route = database.route(operation, &Meter::default(), None).await;
+            let route = database.route(operation, &Meter::default(), Needs::default()).await.unwrap();
             let expected = if operation == Operation::Query { source } else { Target::Primary };
             assert_eq!(route.reports.source, expected);
             assert_eq!(route.writer.is_some(), operation == Operation::Mutation);
@@ -190,7 +187,7 @@ async fn without_a_replica_reports_read_the_primary_and_say_so() {
     assert_eq!(report["freshness"]["replica"], Value::Null);
     assert_eq!(report["freshness"]["fellBack"], false, "nothing was passed over");
     assert_eq!((answer.statements_on("primary"), answer.statements_on("replica")), (2, 0));
-    assert_eq!(scene.ready().await, json!({ "status": "ready", "primary": true, "replicas": [] }));
+    assert_eq!(scene.ready().await, json!({ "status": "ready", "primary": true, "degraded": [], "replicas": [] }));
 }
 
 #[tokio::test]
@@ -206,9 +203,24 @@ async fn a_replica_that_does_not_answer_stops_neither_the_start_nor_a_report() {
     assert_eq!(report["freshness"]["source"], "PRIMARY");
     assert_eq!(report["freshness"]["fellBack"], true);
     assert_eq!((answer.statements_on("primary"), answer.statements_on("replica")), (2, 0));
-    let expected =
-        json!({ "status": "degraded", "primary": true, "replicas": [{ "name": "replica-1", "lagMs": null }] });
+    let expected = json!({ "status": "degraded", "primary": true, "degraded": ["replica-1 does not answer"],
+            "replicas": [{ "name": "replica-1", "lagMs": null }] });
     assert_eq!(scene.ready().await, expected, "degraded is no reason to send requests elsewhere");
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_answer_is_passed_over_for_the_next() {
+    let real = World::new().await.addresses;
+    let dead = format!("postgres://trellis@localhost:5433/trellis?host={}", new_path("nowhere").display());
+    let told = Addresses { replicas: vec![dead, real.replicas[0].clone()], ..real.clone() };
+    let scene = Scene::of(World::on(real, told, &[]).await).await;
+    let report = scene.report_of_replica().await;
+    assert_eq!(report["totals"]["total"], 2);
+    assert_eq!(report["freshness"]["replica"], "replica-2");
+    assert_eq!(report["freshness"]["fellBack"], false, "the primary was spared");
+    let ready = scene.ready().await;
+    assert_eq!((&ready["status"], &ready["degraded"]), (&json!("degraded"), &json!(["replica-1 does not answer"])));
+    assert!(ready["replicas"][1]["lagMs"].is_u64(), "{ready}");
 }
 
 #[tokio::test]
@@ -264,49 +276,13 @@ async fn health_names_the_replica_with_its_lag() {
     assert_eq!((live.status().as_u16(), live.text().await.unwrap().as_str()), (200, "ok\n"));
 }
 
-/// A cluster that a test may break, with a migrated database.
-struct Fragile {
-    data: DataDirectory,
-    addresses: Addresses,
-    _cluster: Instance,
-}
-
-impl Fragile {
-    async fn new() -> Self {
-        let data = DataDirectory::new("fragile");
-        let mut cluster = Instance::spawn(&mut data.command(&["cluster"]));
-        let [primary, replica] = [cluster.line("primary").await, cluster.line("replica").await];
-        administration::ensure_database(&primary, "trellis").await.unwrap();
-        let in_database = |url: &str| url.replace("/postgres?", "/trellis?");
-        let addresses = Addresses { primary: in_database(&primary), replicas: vec![in_database(&replica)] };
-        migrate::run(&addresses.primary, MigrateAction::Up, drop).await.unwrap();
-        Self { data, addresses, _cluster: cluster }
-    }
-
-    async fn serve(&self, words: &[&str]) -> Scene {
-        Scene::of(World::on(self.addresses.clone(), self.addresses.clone(), words).await).await
-    }
-
-    fn kill_replica(&self) {
-        let replica = *self.data.postmasters().last().unwrap();
-        assert_eq!(self.data.postmasters().len(), 2);
-        kill(Pid::from_raw(replica), Signal::SIGKILL).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn reports_leave_a_replica_that_falls_behind_and_return_to_it_and_leave_it_when_it_dies() {
     let fragile = Fragile::new().await;
-    let scene = fragile.serve(&["--max-staleness-ms", "700"]).await;
+    let scene = Scene::of(fragile.world(&["--max-staleness-ms", "700"]).await).await;
     assert_eq!(scene.report_of_replica().await["totals"]["total"], 2);
 
-    one(&scene.world.replica_sql, "SELECT pg_wal_replay_pause()::text").await;
-    eventually("the replay pauses", || async {
-        let state = one(&scene.world.replica_sql, "SELECT pg_get_wal_replay_pause_state()").await;
-        let state: String = state.try_get_by_index(0).unwrap();
-        if state == "paused" { Ok(()) } else { Err(state) }
-    })
-    .await;
+    fragile.pause_replay(&scene.world).await;
     let written_after = clock::now();
     scene.world.task(scene.project, "Unseen").await;
     let fallen_back = eventually("the staleness passes what is allowed", || async {
@@ -329,7 +305,7 @@ async fn reports_leave_a_replica_that_falls_behind_and_return_to_it_and_leave_it
     one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
     assert_eq!(scene.report_of_replica().await["totals"]["total"], 3);
 
-    fragile.kill_replica();
+    fragile.signal("replica", Signal::SIGKILL);
     let fallen_back = eventually("the death is noticed", || async {
         let rows = scene.ask(ROWS).await;
         assert_eq!(rows.data()["project"]["tasks"]["totalCount"], 3, "rows do not suffer");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::sync::OnceCell;
-use trellis::database::{Addresses, Database, Meter, Operation, Planning, Sent, administration};
+use trellis::database::{Addresses, Database, Meter, Needs, Operation, Planning, Sent, administration};
 use trellis::metrics::Metrics;
 use trellis::plan::{Node, Plan};
 use trellis::registry::{self, Kind, Parents, Registered, Sample};
@@ -115,7 +115,7 @@ FROM generate_series(1, 20000) AS number";
 async fn observe(sql: &DatabaseConnection, addresses: &Addresses) -> Vec<Observed> {
     let pools = settings(&["--acquire-timeout-ms", "60000"]).pools;
     let database = Database::connect(addresses, &pools, SECRET, &Metrics::default()).await.unwrap();
-    let route = database.route(Operation::Query, &Meter::default(), None).await;
+    let route = database.route(Operation::Query, &Meter::default(), Needs::default()).await.unwrap();
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for parents in [ORDINARY, Parents::Largest] {
         let sample = Sample::of(sql, parents).await.unwrap();

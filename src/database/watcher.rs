@@ -1,0 +1,277 @@
+//! Looks at one server, again and again, over a connection of its own: whether it answers, what it is, how far it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sea_orm::sqlx::{self, ConnectOptions, Connection, Row};
+use sea_orm::{DbErr, RuntimeErr, Values};
+use sea_query_sqlx::SqlxValues;
+use tokio::time::{Instant, timeout};
+
+use super::LogPosition;
+use super::administration::{parse_address, without_float_digits};
+use super::connections::unreachable;
+use super::consistency::History;
+use super::health::Seen;
+use super::inspection::{Inspection, StartError};
+use super::replication::Freshness;
+use super::server::Server;
+use super::servers::Servers;
+use super::statement::NamedStatement;
+use crate::clock;
+
+/// How often a server is looked at: usually, while somebody waits for it to get further, and while it is away.
+const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL_OF_WAITING: Duration = Duration::from_millis(20);
+const INTERVAL_OF_ABSENCE: Duration = Duration::from_millis(100);
+
+/// How long a server may take to answer. One that does not is asked once more over a new connection.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a replica that was away must have answered before it is used again.
+const PROBATION: u32 = 3;
+
+/// Looks at one server.
+pub(super) struct Watcher {
+    servers: Arc<Servers>,
+    index: usize,
+    server: Arc<Server>,
+    max_staleness: Duration,
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+    /// Whether the server answered the last time; none before the first.
+    answers: Option<bool>,
+    /// How often it has answered since it was away; none where it never was.
+    returned: Option<u32>,
+    is_late: bool,
+    /// When it was started, as it said last.
+    started: Option<i64>,
+    /// What it has yet to pass before it is used, where it did not answer at the start.
+    inspection: Option<Inspection>,
+}
+
+impl Watcher {
+    pub(super) fn new(servers: &Arc<Servers>, index: usize, max_staleness: Duration) -> Result<Self, DbErr> {
+        let server = Arc::clone(&servers.all[index]);
+        let options = of_watcher(&server.address)?;
+        Ok(Self {
+            servers: Arc::clone(servers),
+            index,
+            server,
+            max_staleness,
+            options,
+            connection: None,
+            answers: None,
+            returned: None,
+            is_late: false,
+            started: None,
+            inspection: None,
+        })
+    }
+
+    /// Has the server pass an inspection before it is used: now, or where it does not answer, once it does.
+    ///
+    /// # Errors
+    /// `Refused` where it answers and must not be used as it is.
+    pub(super) async fn inspect(&mut self, inspection: Inspection) -> Result<(), StartError> {
+        match inspection.pass().await {
+            Ok(()) => Ok(()),
+            Err(StartError::Unreachable(error)) => {
+                self.miss(&error);
+                self.inspection = Some(inspection);
+                Ok(())
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Whether there is nothing to wait for: the server is away, or it is known how old its data is.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answers == Some(false) || self.server.seen().is_some_and(|seen| seen.as_of.is_some())
+    }
+
+    /// Looks for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let began = Instant::now();
+            if let Some(inspection) = &self.inspection {
+                match inspection.pass().await {
+                    Ok(()) => self.inspection = None,
+                    Err(StartError::Unreachable(_)) => {}
+                    Err(refused) => {
+                        let server = &self.server.name;
+                        tracing::error!(server, "the server is not used until the next start: {refused}");
+                        return;
+                    }
+                }
+            }
+            self.look().await;
+            let interval = match self.answers {
+                Some(true) if self.server.health.is_waited_for() => INTERVAL_OF_WAITING,
+                Some(true) => INTERVAL,
+                _ => INTERVAL_OF_ABSENCE,
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(began + interval) => {}
+                // Those who nudge do so at every failure.
+                () = self.server.health.nudged() => tokio::time::sleep_until(began + INTERVAL_OF_WAITING / 4).await,
+            }
+        }
+    }
+
+    /// Looks once, and publishes what was seen.
+    pub(super) async fn look(&mut self) {
+        if self.inspection.is_some() {
+            return self.server.health.publish(None);
+        }
+        let seen = match self.ask().await {
+            // The session may have ended, and the server be well.
+            Err(_) if self.answers == Some(true) => self.ask().await,
+            asked => asked,
+        };
+        let seen = match seen {
+            Ok((asked, seen)) => Some(self.judge(asked, seen)),
+            Err(error) => {
+                self.miss(&error);
+                None
+            }
+        };
+        self.server
+            .metrics
+            .seen(seen.is_some(), seen.and_then(|seen| seen.as_of).map(|as_of| Freshness { as_of }.lag()));
+        if let Some(seen) = seen.filter(|seen| self.servers.wants_history(self.index, seen)) {
+            let history = self.history(seen.position.timeline).await;
+            self.servers.learn_history(history);
+        }
+        self.server.health.publish(seen);
+    }
+
+    /// The server does not answer.
+    fn miss(&mut self, error: &DbErr) {
+        if self.answers != Some(false) {
+            tracing::warn!(server = self.server.name, %error, "the server does not answer");
+            self.server.lose();
+        }
+        self.answers = Some(false);
+        self.returned = Some(0);
+    }
+
+    /// Completes what the server said of itself with what follows from it.
+    fn judge(&mut self, asked: DateTime<Utc>, seen: Seen) -> Seen {
+        if self.answers != Some(true) {
+            tracing::info!(server = self.server.name, "the server answers");
+        }
+        self.answers = Some(true);
+        if self.started.replace(seen.started).is_some_and(|started| started != seen.started) {
+            // It was away, and back before anybody looked.
+            self.server.lose();
+        }
+        self.returned = self.returned.map(|times| times.saturating_add(1)).filter(|times| *times < PROBATION);
+        if self.servers.learn(self.index, &seen) {
+            self.servers.samples.add(asked, seen.position.bytes);
+        }
+        let as_of = self.servers.samples.as_of(seen.position.bytes);
+        let lag = as_of.map(|as_of| Freshness { as_of }.lag());
+        // Back only when it is clearly good again, so that it does not go to and fro.
+        let limit = if self.is_late { self.max_staleness / 4 * 3 } else { self.max_staleness };
+        self.is_late = lag.is_none_or(|lag| lag > limit);
+        Seen { as_of, is_late: self.is_late, is_on_probation: self.returned.is_some(), ..seen }
+    }
+
+    /// Asks the server for itself, and says when. The connection is kept only where it answers.
+    async fn ask(&mut self) -> Result<(DateTime<Utc>, Seen), DbErr> {
+        let asked = clock::now();
+        let rows = self.rows(server_seen()).await?;
+        let seen = rows.first().map(Seen::decode).ok_or_else(|| unreachable("no position"))??;
+        Ok((asked, seen))
+    }
+
+    /// Whether writes of earlier timelines were lost. Not everyone may ask.
+    async fn history(&mut self, timeline: i32) -> History {
+        let rows = self.rows(History::of(timeline)).await;
+        let text = rows.ok().and_then(|rows| rows.first()?.try_get::<Option<String>, _>(0).ok()?);
+        if text.is_none() && timeline > 1 {
+            tracing::warn!(
+                "after a promotion, writes that it lost are not told to their clients: our role may not read the history \
+                 of timelines (GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean))"
+            );
+        }
+        History::read(timeline, text.as_deref())
+    }
+
+    async fn rows(&mut self, statement: NamedStatement) -> Result<Vec<PgRow>, DbErr> {
+        let (connection, rows) = ask(&self.options, self.connection.take(), &statement).await?;
+        self.connection = Some(connection);
+        Ok(rows)
+    }
+}
+
+/// Asks over a connection, or a new one, which comes back only where the server answered.
+async fn ask(
+    options: &PgConnectOptions,
+    connection: Option<PgConnection>,
+    statement: &NamedStatement,
+) -> Result<(PgConnection, Vec<PgRow>), DbErr> {
+    let asked = async {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => options.connect().await?,
+        };
+        let values = SqlxValues(Values(statement.values().to_vec()));
+        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql()), values);
+        let rows = query.fetch_all(&mut connection).await?;
+        Ok::<_, sqlx::Error>((connection, rows))
+    };
+    let asked = timeout(PATIENCE, asked).await;
+    let asked = asked.map_err(|_| unreachable(format!("no answer within {} ms", PATIENCE.as_millis())))?;
+    asked.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+}
+
+fn of_watcher(address: &str) -> Result<PgConnectOptions, DbErr> {
+    let options = without_float_digits(parse_address(address)?).application_name("trellis watcher");
+    Ok(options.disable_statement_logging())
+}
+
+/// What a server says of itself, asked once; none where it does not answer.
+pub(super) async fn seen_at(address: &str) -> Option<Seen> {
+    let options = of_watcher(address).ok()?;
+    let (connection, rows) = ask(&options, None, &server_seen()).await.ok()?;
+    let _ = connection.close().await;
+    Seen::decode(rows.first()?).ok()
+}
+
+/// Asks a server what it is, and how far its log is.
+pub(super) fn server_seen() -> NamedStatement {
+    // Where commits do not wait for the flush, what was acknowledged is only sure to be in the log's buffers. Who may
+    // not see the receiver's timeline gets that of the last restartpoint, which is never newer.
+    let sql = "SELECT c.system_identifier, \
+               CASE WHEN r.is_in_recovery \
+               THEN greatest((SELECT received_tli FROM pg_stat_wal_receiver), k.timeline_id, m.min_recovery_end_timeline) \
+               ELSE ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int END, \
+               ((CASE WHEN r.is_in_recovery THEN coalesce(pg_last_wal_replay_lsn(), '0/0') \
+               WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() \
+               ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn)::bigint, \
+               r.is_in_recovery, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint \
+               FROM pg_control_system() c, pg_control_checkpoint() k, pg_control_recovery() m, \
+               (SELECT pg_is_in_recovery() AS is_in_recovery) r";
+    NamedStatement::new("server_seen", sql, [])
+}
+
+impl Seen {
+    fn decode(row: &PgRow) -> Result<Self, DbErr> {
+        let decode = || {
+            let position = LogPosition { system: row.try_get(0)?, timeline: row.try_get(1)?, bytes: row.try_get(2)? };
+            Ok::<_, sqlx::Error>(Self {
+                position,
+                is_in_recovery: row.try_get(3)?,
+                started: row.try_get(4)?,
+                as_of: None,
+                is_late: false,
+                is_on_probation: false,
+            })
+        };
+        decode().map_err(|error| DbErr::Type(error.to_string()))
+    }
+}

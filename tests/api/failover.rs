@@ -1,0 +1,297 @@
+//! Primary and replica that fail under a server, come back, or change places; and what a client with a consistency token
+//! sees of it.
+
+use nix::sys::signal::Signal;
+use reqwest::StatusCode;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use serde_json::{Value, json};
+use trellis::database::administration;
+use uuid::Uuid;
+
+use crate::fragile::Fragile;
+use crate::harness::{Answer, SECRET, World, eventually, one};
+use crate::instance::{Instance, trellis};
+
+const ROWS: &str = "query($id: ID!) { project(id: $id) { name tasks { totalCount nodes { title } } } }";
+const REPORT: &str =
+    "query($id: ID!) { project(id: $id) { report { totals { total } freshness { source replica fellBack } } } }";
+const CREATE: &str =
+    "mutation($id: ID!) { taskCreate(input: { projectId: $id, title: \"New\" }) { consistencyToken task { id } } }";
+
+struct Scene {
+    fragile: Fragile,
+    world: World,
+    ada: Uuid,
+    project: Uuid,
+}
+
+impl Scene {
+    /// A project of two tasks, of which the replica knows.
+    async fn new(words: &[&str]) -> Self {
+        let fragile = Fragile::new().await;
+        let world = fragile.world(words).await;
+        let ada = world.user("ada").await;
+        let home = world.workspace("home", ada).await;
+        let project = world.project(home, "Boat").await;
+        world.task(project, "Paint").await;
+        world.task(project, "Sail").await;
+        world.replicated().await;
+        let scene = Self { fragile, world, ada, project };
+        scene.ready("ready").await;
+        scene
+    }
+
+    async fn ask(&self, document: &str, token: Option<&str>) -> Answer {
+        let body = json!({ "query": document, "variables": { "id": self.project } });
+        let request = self.world.http().post(self.world.url("/graphql")).bearer_auth(self.world.token(self.ada));
+        let request = token.into_iter().fold(request, |request, token| request.header("x-consistency-token", token));
+        Answer::of(request.header("x-debug", "sql").json(&body).send().await.unwrap()).await
+    }
+
+    /// Waits until the server's own view of its servers is this, and gives it.
+    async fn ready(&self, status: &str) -> Value {
+        eventually(status, || async {
+            let answer = self.world.http().get(self.world.url("/readyz")).send().await.unwrap();
+            let ready: Value = answer.json().await.unwrap();
+            if ready["status"] == status { Ok(ready) } else { Err(ready) }
+        })
+        .await
+    }
+
+    /// Creates a task, and gives the token from each place.
+    async fn create(&self) -> String {
+        let answer = self.ask(CREATE, None).await;
+        let token = answer.data()["taskCreate"]["consistencyToken"].as_str().unwrap().to_owned();
+        assert_eq!(answer.headers["x-consistency-token"], token.as_str());
+        assert_eq!(answer.body["extensions"]["consistency"]["token"], token);
+        token
+    }
+}
+
+fn served_by(answer: &Answer) -> &Value {
+    &answer.body["extensions"]["consistency"]["servedBy"]
+}
+
+fn tasks(answer: &Answer) -> u64 {
+    answer.data()["project"]["tasks"]["totalCount"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_primary_is_away_replicas_are_read_and_nothing_is_written_and_it_is_found_again() {
+    let scene = Scene::new(&[]).await;
+    let answer = scene.ask(ROWS, None).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (2, &Value::Null), "the usual is not worth a word");
+    let token = scene.create().await;
+    scene.world.replicated().await;
+
+    scene.fragile.crash("primary").await;
+    for round in 0..10 {
+        // From the first request on, whatever the server has noticed.
+        let answer = scene.ask(ROWS, None).await;
+        assert_eq!((tasks(&answer), served_by(&answer)), (3, &json!("replica-1")));
+        assert!(round == 0 || answer.statements_on("primary") == 0, "{:?}", answer.statements());
+        let answer = scene.ask(ROWS, Some(&token)).await;
+        assert_eq!((tasks(&answer), served_by(&answer)), (3, &json!("replica-1")));
+        let report = scene.ask(REPORT, None).await;
+        assert_eq!(report.data()["project"]["report"]["totals"]["total"], 3);
+        assert_eq!(report.data()["project"]["report"]["freshness"]["source"], "REPLICA");
+        let refused = scene.ask(CREATE, None).await;
+        assert_eq!((refused.status, refused.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+        assert_eq!(refused.headers["retry-after"], "1");
+    }
+    let fresh = "query($id: ID!) { project(id: $id) { name report(maxStalenessMs: 0) { totals { total } } } }";
+    let answer = scene.ask(fresh, None).await;
+    assert_eq!((answer.status, answer.codes()), (StatusCode::OK, vec!["UNAVAILABLE"]), "it asked for news");
+    assert_eq!(answer.body["data"]["project"], json!({ "name": "Boat", "report": null }));
+    let ready = scene.ready("degraded").await;
+    assert_eq!(ready["primary"], false);
+    assert_eq!(ready["degraded"], json!(["primary does not answer", "no server takes writes"]));
+
+    scene.fragile.start("primary");
+    eventually("it is written to again", || async {
+        let answer = scene.ask(CREATE, None).await;
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    let answer = scene.ask(ROWS, None).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (4, &Value::Null));
+    scene.ready("ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_primary_what_the_replica_does_not_have_yet_is_not_passed_over_in_silence() {
+    let scene = Scene::new(&[]).await;
+    scene.fragile.pause_replay(&scene.world).await;
+    let token = scene.create().await;
+    scene.fragile.crash("primary").await;
+    let refused = scene.ask(ROWS, Some(&token)).await;
+    assert_eq!((refused.status, refused.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+    let stale = scene.ask(ROWS, None).await;
+    assert_eq!((tasks(&stale), served_by(&stale)), (2, &json!("replica-1")));
+    one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
+    let seen = eventually("the replica has it", || async {
+        let answer = scene.ask(ROWS, Some(&token)).await;
+        if answer.status == StatusCode::OK { Ok(tasks(&answer)) } else { Err(answer.text) }
+    })
+    .await;
+    assert_eq!(seen, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_queries_on_replicas_a_client_with_its_token_sees_every_write_of_its_own() {
+    let scene = Scene::new(&["--read-from-replicas"]).await;
+    let answer = scene.ask(ROWS, None).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (2, &json!("replica-1")));
+    assert_eq!(answer.statements_on("primary"), 0);
+    assert!(answer.statements_on("replica") >= 3, "{:?}", answer.statements());
+    let mut read = answer.headers["x-consistency-token"].to_str().unwrap().to_owned();
+    for round in 1..=30 {
+        let token = scene.create().await;
+        assert_eq!(tasks(&scene.ask(ROWS, Some(&token)).await), 2 + round);
+        let answer = scene.ask(ROWS, Some(&token)).await;
+        read = answer.headers["x-consistency-token"].to_str().unwrap().to_owned();
+        assert_eq!(tasks(&answer), 2 + round);
+    }
+    scene.world.replicated().await;
+    scene.fragile.pause_replay(&scene.world).await;
+    let token = scene.create().await;
+    let answer = scene.ask(ROWS, None).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (32, &json!("replica-1")), "nothing was promised");
+    let answer = scene.ask(ROWS, Some(&read)).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (32, &json!("replica-1")), "it has what was read before");
+    let answer = scene.ask(ROWS, Some(&token)).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (33, &json!("primary")));
+    let seen = answer.headers["x-consistency-token"].to_str().unwrap();
+    let report = scene.ask(REPORT, Some(seen)).await;
+    let report = &report.data()["project"]["report"];
+    assert_eq!((&report["totals"]["total"], &report["freshness"]["fellBack"]), (&json!(33), &json!(true)));
+    one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
+    eventually("the replica serves it", || async {
+        let answer = scene.ask(ROWS, Some(&token)).await;
+        assert_eq!(tasks(&answer), 33);
+        if served_by(&answer) == "replica-1" { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+
+    // A token of another cluster says nothing about this one.
+    let elsewhere = World::new().await;
+    let grace = elsewhere.user("grace").await;
+    let create = "mutation { workspaceCreate(input: { name: \"X\", slug: \"xx\" }) { consistencyToken } }";
+    let foreign = elsewhere.ask(grace, create, json!({})).await;
+    let foreign = foreign.data()["workspaceCreate"]["consistencyToken"].as_str().unwrap();
+    let answer = scene.ask(ROWS, Some(foreign)).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (33, &json!("primary")));
+    let renewed = answer.headers["x-consistency-token"].to_str().unwrap();
+    assert_ne!(renewed, foreign);
+    assert_eq!(answer.body["extensions"]["consistency"]["code"], Value::Null);
+    assert_eq!(tasks(&scene.ask(ROWS, Some(renewed)).await), 33);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_stands_still_is_left_at_once_and_returned_to() {
+    let scene = Scene::new(&["--read-from-replicas"]).await;
+    assert_eq!(served_by(&scene.ask(ROWS, None).await), "replica-1");
+    scene.fragile.signal_all("replica", Signal::SIGSTOP);
+    for _ in 0..5 {
+        let answer = scene.ask(ROWS, None).await;
+        assert_eq!((tasks(&answer), served_by(&answer)), (2, &Value::Null), "{}", answer.text);
+        let report = scene.ask(REPORT, None).await;
+        assert_eq!(report.data()["project"]["report"]["freshness"]["fellBack"], true);
+    }
+    assert_eq!(scene.ready("degraded").await["primary"], true);
+    scene.fragile.signal_all("replica", Signal::SIGCONT);
+    eventually("it is read again", || async {
+        let answer = scene.ask(ROWS, None).await;
+        if served_by(&answer) == "replica-1" { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+}
+
+/// How many tasks a server has.
+async fn count(connection: &DatabaseConnection) -> i64 {
+    one(connection, "SELECT count(*) FROM tasks").await.try_get_by_index(0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_replica_is_written_to_and_the_former_primary_is_not_when_it_returns() {
+    let scene = Scene::new(&[]).await;
+    let before = scene.create().await;
+    scene.world.replicated().await;
+    scene.fragile.cut_replication(&scene.world).await;
+    let lost = scene.create().await;
+    scene.fragile.crash("primary").await;
+    scene.fragile.promote(&scene.world).await;
+    eventually("the new primary is written to", || async {
+        let answer = scene.ask(CREATE, None).await;
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    let answer = scene.ask(ROWS, Some(&before)).await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (4, &json!("replica-1")), "two, one before and one after");
+    let fresh = answer.headers["x-consistency-token"].to_str().unwrap().to_owned();
+    assert_ne!(fresh, before);
+    assert_eq!(answer.body["extensions"]["consistency"]["code"], Value::Null);
+    let answer = scene.ask(ROWS, Some(&lost)).await;
+    assert_eq!(tasks(&answer), 4);
+    assert_eq!(answer.body["extensions"]["consistency"]["code"], "WRITE_LOST_IN_FAILOVER", "{}", answer.text);
+    assert_ne!(answer.headers["x-consistency-token"], lost.as_str());
+    assert_eq!(tasks(&scene.ask(ROWS, Some(&fresh)).await), 4);
+
+    scene.fragile.start("primary");
+    let ready = eventually("its return is seen", || async {
+        let answer = scene.world.http().get(scene.world.url("/readyz")).send().await.unwrap();
+        let ready: Value = answer.json().await.unwrap();
+        let seen = json!(["primary is not a replica of the primary any more"]);
+        if ready["degraded"] == seen { Ok(ready) } else { Err(ready) }
+    })
+    .await;
+    assert_eq!(ready["primary"], true);
+    for _ in 0..20 {
+        scene.create().await;
+    }
+    let former = administration::connect(&scene.fragile.addresses.primary).await.unwrap();
+    assert_eq!(count(&former).await, 4, "two, one before, and the lost one");
+    assert_eq!(count(&scene.world.replica_sql).await, 24);
+    assert_eq!(tasks(&scene.ask(ROWS, None).await), 24, "nor is it read");
+
+    // So does a server that starts now, whose settings are still those of before.
+    let mut command = trellis();
+    let [primary, replica] = [&scene.fragile.addresses.primary, &scene.fragile.addresses.replicas[0]];
+    command.args(["--database-url", primary, "--replica-urls", replica, "--jwt-secret", SECRET]);
+    let mut server = Instance::spawn(command.args(["--listen", "127.0.0.1:0"]));
+    server.logs("in place 1 is the primary now").await;
+    let url = server.url().await;
+    let body = json!({ "query": CREATE, "variables": { "id": scene.project } });
+    let request = scene.world.http().post(format!("{url}/graphql")).bearer_auth(scene.world.token(scene.ada));
+    Answer::of(request.json(&body).send().await.unwrap()).await.data();
+    assert_eq!((count(&former).await, count(&scene.world.replica_sql).await), (4, 25));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_what_is_replayed_gets_in_the_way_of_is_asked_elsewhere() {
+    let scene = Scene::new(&[]).await;
+    let replica_sql = &scene.world.replica_sql;
+    scene.world.execute("ALTER TABLE tasks RENAME TO real_tasks").await;
+    scene.world.execute("CREATE VIEW tasks AS SELECT * FROM real_tasks WHERE (SELECT pg_sleep(0.5)) IS NOT NULL").await;
+    replica_sql.execute_unprepared("ALTER SYSTEM SET max_standby_streaming_delay = 0").await.unwrap();
+    one(replica_sql, "SELECT pg_reload_conf()").await;
+    scene.world.replicated().await;
+    let conflict = async {
+        let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        eventually("the report runs on the replica", async || {
+            let count: i64 = one(replica_sql, sleeping).await.try_get_by_index(0).unwrap();
+            if count > 0 { Ok(()) } else { Err("not yet") }
+        })
+        .await;
+        scene.world.execute("ALTER TABLE real_tasks ADD COLUMN another int").await;
+    };
+    let (answer, ()) = tokio::join!(scene.ask(REPORT, None), conflict);
+    assert_eq!(answer.data()["project"]["report"]["totals"]["total"], 2, "{}", answer.text);
+    let conflicts = "SELECT sum(confl_lock)::bigint FROM pg_stat_database_conflicts";
+    eventually("the replica has ended the first try", async || {
+        let conflicts: i64 = one(replica_sql, conflicts).await.try_get_by_index(0).unwrap();
+        if conflicts > 0 { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    assert!(answer.statements().len() >= 3, "{:?}", answer.statements());
+}

@@ -154,7 +154,8 @@ pub async fn until<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn() 
     loop {
         match ask().await {
             Ok(true) => return Ok(()),
-            answer if Instant::now() > deadline => bail!("not within {PATIENCE:?}: {what}: {answer:?}"),
+            Err(error) if Instant::now() > deadline => bail!("not within {PATIENCE:?}: {what}: {error:#}"),
+            Ok(false) if Instant::now() > deadline => bail!("not within {PATIENCE:?}: {what}"),
             _ => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     }
@@ -252,8 +253,12 @@ impl Server {
     /// Starts it, and waits until it accepts connections.
     pub async fn start(&self) -> Result<()> {
         let log = self.directory.join("server.log");
-        // Again, because the processes of one that was killed are gone a moment later.
+        // Again, because the processes of one that was killed are gone a moment later, and one that ended by itself
+        // may be about to start by itself.
         until(&format!("{} starts", self.name), || async {
+            if self.postmaster().is_some() && self.rows("SELECT 1").await.is_ok() {
+                return Ok(true);
+            }
             let mut command = self.program("pg_ctl");
             command.arg("start").arg("--pgdata").arg(&self.directory).args(["--wait", "--silent", "--log"]).arg(&log);
             tokio::task::block_in_place(|| run(command)).map(|()| true)

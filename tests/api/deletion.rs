@@ -190,8 +190,9 @@ async fn found(world: &World, caller: Uuid, documents: &[(String, Value)]) -> Ve
         let document = document.replace("query($id: ID) ", "");
         let answer = send(world, Some(caller), &document, variables).await;
         check_counts(answer.data());
-        // What follows tells of the server that was read, whose log grows.
-        found.push(answer.text.split(",\"extensions\":").next().unwrap().to_owned());
+        // The extensions tell of the server that was read, whose log grows.
+        let data = answer.text.split_once(",\"extensions\":").map(|(data, _)| format!("{data}}}"));
+        found.push(data.unwrap_or(answer.text));
     }
     found
 }

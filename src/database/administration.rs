@@ -61,8 +61,9 @@ pub(super) fn set_on_connect(pool: PgPoolOptions, settings: String) -> PgPoolOpt
 /// Reads an address. The refusal of one that cannot be read does not show it: it holds a password.
 pub(super) fn parse_address(address: &str) -> Result<PgConnectOptions, DbErr> {
     let is_postgres = address.starts_with("postgres://") || address.starts_with("postgresql://");
-    let parsed = address.parse().ok().filter(|_| is_postgres);
-    parsed.ok_or_else(|| {
+    let parsed = address.parse::<PgConnectOptions>().ok().filter(|_| is_postgres);
+    // Slow statements are told by their doors, with the operation and without the text.
+    parsed.map(sqlx::ConnectOptions::disable_statement_logging).ok_or_else(|| {
         let message = "the address is not of the form postgres://user:password@host:5432/database; \
                        in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25";
         DbErr::Custom(message.to_owned())

@@ -358,8 +358,8 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let (Some(mut raw), Some(permit)) = (self.raw.take(), self.permit.take()) else { return };
         let (pool, opened, losses) = (Arc::clone(&self.pool), self.opened, self.losses);
-        let in_transaction = self.in_transaction;
-        match (self.state, in_transaction, tokio::runtime::Handle::try_current()) {
+        let (state, in_transaction) = (self.state, self.in_transaction);
+        match (state, in_transaction, tokio::runtime::Handle::try_current()) {
             (State::Ready, false, _) => pool.give_back(raw, opened, losses),
             (State::Ready | State::Busy, _, Ok(runtime)) => {
                 runtime.spawn(async move {
@@ -371,7 +371,9 @@ impl Drop for Connection {
                         }
                         Ok::<_, sqlx::Error>(())
                     };
-                    if let Ok(Ok(())) = timeout(AFTERMATH, ended).await {
+                    // A server that is only busy takes as long as it takes to undo a transaction, as a new session would.
+                    let patience = if state == State::Busy { AFTERMATH } else { CONNECT_TIMEOUT };
+                    if let Ok(Ok(())) = timeout(patience, ended).await {
                         pool.give_back(raw, opened, losses);
                     } else {
                         drop(raw);

@@ -134,7 +134,9 @@ impl Caller {
         let status = response.status();
         let says_when = status.as_u16() != 503 || response.headers().contains_key("retry-after");
         let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
-        let code = match body["errors"][0]["extensions"]["code"].as_str() {
+        // A lost write is told beside what was read.
+        let codes = [&body["errors"][0]["extensions"]["code"], &body["extensions"]["consistency"]["code"]];
+        let code = match codes.into_iter().find_map(Value::as_str) {
             Some(code) => code.to_owned(),
             None if status.is_success() => OK.to_owned(),
             None => format!("HTTP {}", status.as_u16()),
@@ -148,9 +150,9 @@ impl Caller {
     }
 
     /// Writes a task, whose title is the write's key.
-    pub async fn write(&self, project: Uuid, title: &str) -> (Reply, Outcome) {
+    pub async fn write(&self, project: Uuid, title: &str, token: Option<&str>) -> (Reply, Outcome) {
         let input = json!({ "projectId": project, "title": title, "idempotencyKey": title });
-        let mut reply = self.ask(WRITE, json!({ "input": input }), None).await;
+        let mut reply = self.ask(WRITE, json!({ "input": input }), token).await;
         let payload = &reply.body["data"]["taskCreate"];
         if let Some(id) = payload["task"]["id"].as_str().and_then(|id| id.parse().ok()) {
             let token = payload["consistencyToken"].as_str().map(str::to_owned);
@@ -239,7 +241,10 @@ impl Client {
     async fn write(&mut self) -> bool {
         let title = format!("{} {}", self.name, self.entries.len());
         let began = Instant::now();
-        let (reply, outcome) = self.caller.write(self.project, &title).await;
+        let (reply, outcome) = self.caller.write(self.project, &title, self.token.as_deref()).await;
+        if reply.code == WRITE_LOST {
+            self.acknowledged = 0;
+        }
         let code = if matches!(outcome, Outcome::Acknowledged { .. }) { OK.to_owned() } else { reply.code };
         if let Outcome::Acknowledged { token, .. } = &outcome {
             self.acknowledged += 1;

@@ -46,7 +46,7 @@ pub async fn resolve(entries: &mut [Entry], caller: &Caller) -> Result<usize> {
 async fn resolve_one(entry: &mut Entry, caller: &Caller) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !matches!(entry.outcome, Outcome::Acknowledged { .. }) {
-        let (reply, outcome) = caller.write(entry.project, &entry.title).await;
+        let (reply, outcome) = caller.write(entry.project, &entry.title, None).await;
         entry.outcome = outcome;
         ensure!(Instant::now() < deadline, "{} cannot be resolved: {}", entry.title, reply.code);
     }

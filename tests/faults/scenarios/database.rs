@@ -28,7 +28,7 @@ pub fn scenarios() -> [Scenario; 6] {
     [
         Scenario {
             name: "pool-exhausted",
-            about: "eight clients, two connections to the primary, 100 ms on each way to it",
+            about: "eight clients, two connections to the primary, 200 ms on each way to it",
             words: &["--primary-connections", "2"],
             promise: Promise {
                 writes: &["OVERLOADED"],
@@ -37,7 +37,8 @@ pub fn scenarios() -> [Scenario; 6] {
                 read_within: Duration::from_secs(5),
                 ..INVISIBLE
             },
-            wire: Some((0, Mode::Delay(Duration::from_millis(100)))),
+            // A look at the server may take 500 ms.
+            wire: Some((0, Mode::Delay(Duration::from_millis(200)))),
             lasts: Duration::from_secs(5),
             heal: |stage| {
                 Box::pin(async {
@@ -229,7 +230,7 @@ async fn deadlocks(stage: &mut Stage) -> Result<()> {
 
 /// A task that is written through Trellis.
 async fn task(caller: &Caller, stage: &Stage, name: &str) -> Result<Uuid> {
-    match caller.write(stage.projects[0], &format!("{name} of {}", stage.user)).await {
+    match caller.write(stage.projects[0], &format!("{name} of {}", stage.user), None).await {
         (_, Outcome::Acknowledged { id, .. }) => Ok(id),
         (reply, _) => anyhow::bail!("a task could not be written: {}", reply.code),
     }

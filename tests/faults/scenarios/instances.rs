@@ -59,7 +59,7 @@ async fn exchange(stage: &mut Stage) -> Result<()> {
     let (mut good, mut bad) = (0, Vec::new());
     for number in 0..TOKENS {
         let (writer, reader) = (&callers[number % 2], &callers[(number + 1) % 2]);
-        let (reply, outcome) = writer.write(project, &format!("exchanged {number} {project}")).await;
+        let (reply, outcome) = writer.write(project, &format!("exchanged {number} {project}"), None).await;
         let Outcome::Acknowledged { token: Some(token), .. } = outcome else {
             bad.push(reply.code);
             continue;

@@ -112,7 +112,7 @@ async fn give_up(caller: &Caller, stage: &Stage, number: u64) -> GivenUp {
         GivenUp { was_answered: read.is_ok(), entry: None }
     } else {
         let title = format!("given up {number} {}", stage.user);
-        let write = tokio::time::timeout(moment, caller.write(project, &title)).await;
+        let write = tokio::time::timeout(moment, caller.write(project, &title, None)).await;
         let was_answered = write.is_ok();
         let outcome = write.map_or(Outcome::Unknown, |(_, outcome)| outcome);
         GivenUp { was_answered, entry: Some(Entry { project, title, outcome }) }

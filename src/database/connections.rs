@@ -30,8 +30,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// closed, which ends the statement (`client_connection_check_interval`).
 const AFTERMATH: Duration = Duration::from_millis(50);
 
-/// How soon PostgreSQL finds out that nobody waits for a statement any more.
-pub(super) const CONNECTION_CHECK: Duration = Duration::from_secs(1);
+/// How soon PostgreSQL finds out that nobody waits for a statement any more: it looks at the socket so often.
+pub(super) const CONNECTION_CHECK: Duration = Duration::from_millis(100);
 
 /// What the connections of a door have in common.
 #[derive(Clone, Debug)]

@@ -240,21 +240,24 @@ impl Connection {
         };
         // A text with a comment is never sent again, and must not push a statement out of those that stay prepared.
         let query = sqlx::query_with(sqlx::AssertSqlSafe(sql), values).persistent(comment.is_none());
-        let deadline = self.pool.deadline();
-        let (raw, lost) = self.begin_call()?;
-        let called = tokio::select! {
-            called = timeout(deadline, query.fetch_all(raw)) => called,
-            _ = lost.changed() => return Err(self.give_up(unreachable("the server was lost"))),
-        };
-        self.end_call(called, deadline)
+        self.call(query, self.pool.deadline()).await
     }
 
     /// Runs statements without values, in one message, and gives all their rows.
     pub(super) async fn simple(&mut self, sql: impl Into<String>, deadline: Duration) -> Result<Vec<PgRow>, DbErr> {
         let query = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into()));
+        self.call(query, deadline).await
+    }
+
+    /// Sends a query and waits for all its rows, until its deadline or until the server is lost.
+    async fn call<'q>(
+        &mut self,
+        query: impl sqlx::Execute<'q, sqlx::Postgres> + 'q,
+        deadline: Duration,
+    ) -> Result<Vec<PgRow>, DbErr> {
         let (raw, lost) = self.begin_call()?;
         let called = tokio::select! {
-            called = timeout(deadline, query.fetch_all(raw)) => called,
+            called = timeout(deadline, raw.fetch_all(query)) => called,
             _ = lost.changed() => return Err(self.give_up(unreachable("the server was lost"))),
         };
         self.end_call(called, deadline)

@@ -36,7 +36,7 @@ pub enum Code {
     Overloaded,
     /// The database cannot be reached.
     Unavailable,
-    /// The write may have been done, or not: the database was lost before it answered.
+    /// The write may have been done, or not: the database was lost before it answered, or was too slow.
     OutcomeUnknown,
     /// A consistency token was not made by this server, nor by one with its secret.
     BadConsistencyToken,
@@ -121,10 +121,10 @@ pub enum Error {
     /// The database cannot be reached; the cause is for the log.
     #[error("The database cannot be reached right now. Try again in a moment.")]
     Unavailable(Arc<DbErr>),
-    /// A commit was sent and not answered; the cause is for the log.
+    /// A write was begun, and given up before the database said whether it was done; the cause is for the log.
     #[error(
-        "The database was lost before it said whether the write was done. Send it again with the same idempotencyKey: it \
-         is done once. Where it had none, look whether it was done."
+        "The database did not say in time whether the write was done. Send it again with the same idempotencyKey: it is \
+         done once. Where it had none, look whether it was done."
     )]
     OutcomeUnknown(Arc<DbErr>),
     /// A consistency token was not made here.

@@ -1,5 +1,7 @@
 //! Settings of what one request may ask for.
 
+use std::time::Duration;
+
 use clap::Args;
 
 /// Rows in a page that says nothing about its size. The schema's descriptions promise it, so it is no setting.
@@ -82,8 +84,16 @@ pub struct Limits {
         value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
     pub max_errors: u16,
 
-    /// Milliseconds after which a request is answered with TIMEOUT.
+    /// Milliseconds after which a request is answered with TIMEOUT; one that has begun to write, with OUTCOME_UNKNOWN.
     #[arg(long, env = "TRELLIS_REQUEST_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
         value_parser = clap::value_parser!(u32).range(1..=600_000), global = true)]
     pub request_timeout_ms: u32,
+}
+
+impl Limits {
+    /// How long a request may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.request_timeout_ms))
+    }
 }

@@ -1,5 +1,6 @@
 //! A pool of connections to one server, and the two ways to use it: a `Reader` has no method that writes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -373,6 +374,8 @@ pub struct Writer {
     pub(super) effect: Effect,
     /// How far the log was behind the last commit.
     pub(super) reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
+    /// Whether a command was begun. It goes on where its request is given up.
+    pub(super) has_begun: Arc<AtomicBool>,
 }
 
 /// What becomes of what a writer has written.
@@ -390,6 +393,16 @@ impl Writer {
     #[must_use]
     pub fn consistency_token(&self) -> Option<String> {
         self.reached().map(|position| self.sealer.seal(position))
+    }
+
+    /// Why a request has no answer that was given up before it had one: what it began to write goes on.
+    #[must_use]
+    pub fn given_up(&self) -> Error {
+        if self.has_begun.load(Ordering::Relaxed) {
+            Error::OutcomeUnknown(Arc::new(DbErr::Custom("the request's deadline came first".to_owned())))
+        } else {
+            Error::Timeout
+        }
     }
 
     /// How far the log was behind the last commit.

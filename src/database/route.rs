@@ -140,8 +140,14 @@ impl Database {
             let (Some(rows), Some(reports)) = (on_primary, newest_reports(false)) else { return Err(away()) };
             let servers = Arc::clone(&self.servers);
             let sealer = self.sealer.clone();
-            let writer =
-                Writer { servers, meter: meter.clone(), sealer, effect: Effect::Lasting, reached: Arc::default() };
+            let writer = Writer {
+                servers,
+                meter: meter.clone(),
+                sealer,
+                effect: Effect::Lasting,
+                reached: Arc::default(),
+                has_begun: Arc::default(),
+            };
             let served = served(None, &reports, Some(&writer));
             return Ok(Route { rows, newest_reports: Some(reports.clone()), reports, writer: Some(writer), served });
         }

@@ -1,5 +1,6 @@
 //! One command, one transaction on the primary: committed whole or not at all, and run again after a deadlock.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ impl Writer {
         if !faults.is_empty() {
             return Err(Failure::refused(faults));
         }
+        self.has_begun.store(true, Ordering::Relaxed);
         let writer = self.clone();
         let task = tokio::spawn(async move {
             let mut attempt = 1;

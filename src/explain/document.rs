@@ -7,12 +7,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_graphql::{Request, ServerError, Variables};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Asked, Options};
 use crate::clock;
 use crate::config::Limits;
 use crate::database::{Database, Meter, Needs};
+use crate::error::Error;
 use crate::guard::{Guard, Introspection};
 use crate::http::execution::{self, Checked};
 use crate::http::response::{Refused, finish};
@@ -77,12 +79,13 @@ async fn execute(
         Err(error) => return vec![Refused::from(error).into_error(&request_id)],
     };
     let schema = schema::build(guard);
-    match execution::run(&schema, request, Some(viewer), route, guard.limits()).await {
+    let limits = guard.limits();
+    match timeout(limits.request_timeout(), execution::run(&schema, request, Some(viewer), route, limits)).await {
         Ok(mut answer) => {
             finish(&mut answer, &request_id);
             answer.errors
         }
-        Err(error) => vec![Refused::from(error).into_error(&request_id)],
+        Err(_) => vec![Refused::from(Error::Timeout).into_error(&request_id)],
     }
 }
 

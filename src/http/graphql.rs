@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
+use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -119,11 +120,10 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let after = token.map(|token| app.database.open_token(token)).transpose()?;
     let needs = Needs { after, reports: checked.reports, avoids_replicas: false };
     let limits = app.guard.limits();
-    let deadline = Duration::from_millis(u64::from(limits.request_timeout_ms));
     // It is large, and there are many requests.
     let execution =
         Box::pin(execute(app, Execution { checked, again, viewer, needs, allowance: asked.allowance }, meter));
-    let (mut answer, served) = tokio::time::timeout(deadline, execution).await.map_err(|_| Error::Timeout)??;
+    let (mut answer, served) = execution.await?;
     if let Some(error) = response::unserved(&answer) {
         return Err(error.into());
     }
@@ -157,15 +157,19 @@ struct Execution {
 async fn execute(app: &App, execution: Execution, meter: &Meter) -> Result<(Answer, Served), Refused> {
     let Execution { mut checked, again, viewer, mut needs, allowance } = execution;
     let limits = app.guard.limits();
+    let deadline = tokio::time::Instant::now() + limits.request_timeout();
     for attempt in 1.. {
         let operation = checked.operation;
-        let route = app.database.route(operation, meter, needs).await?;
+        let route = timeout_at(deadline, app.database.route(operation, meter, needs)).await;
+        let route = route.map_err(|_| Error::Timeout)??;
         let served = route.served.clone();
         let request = match allowance {
             Some(allowance) => checked.request.data(allowance),
             None => checked.request,
         };
-        let answer = execution::run(&app.schema, request, viewer, route, limits).await?;
+        let writer = route.writer.clone();
+        let answer = timeout_at(deadline, execution::run(&app.schema, request, viewer, route, limits)).await;
+        let answer = answer.map_err(|_| writer.map_or(Error::Timeout, |writer| writer.given_up()))?;
         if operation == Operation::Mutation || attempt == ATTEMPTS || !response::is_interrupted(&answer) {
             return Ok((answer, served));
         }

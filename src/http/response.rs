@@ -68,7 +68,8 @@ impl From<Error> for Refused {
             Code::Timeout | Code::Overloaded | Code::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
             }
-            Code::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
+            // Nobody is invited to send it again without a look.
+            Code::OutcomeUnknown | Code::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
             // It came in a header.
             Code::BadConsistencyToken => Self::new(StatusCode::BAD_REQUEST, code, message),
             _ => Self::document(code, message),

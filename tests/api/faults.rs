@@ -151,6 +151,31 @@ async fn a_commit_that_is_not_answered_has_an_unknown_outcome_and_its_key_finds_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_given_up_at_the_deadline_has_an_unknown_outcome_and_its_key_finds_out() {
+    let world = World::with(&["--request-timeout-ms", "100"]).await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    let project = world.project(home, "Boat").await;
+    let lock = lock(&world, "tasks").await;
+    let answer = world.ask(ada, KEYED, json!({ "id": project })).await;
+    assert_eq!(
+        (answer.status, answer.codes()),
+        (StatusCode::INTERNAL_SERVER_ERROR, vec!["OUTCOME_UNKNOWN"]),
+        "{}",
+        answer.text
+    );
+    assert!(!answer.headers.contains_key("retry-after"), "nothing invites to send it again without a look");
+    lock.rollback().await.unwrap();
+    eventually("the key finds out", async || {
+        let answer = world.ask(ada, KEYED, json!({ "id": project })).await;
+        if answer.codes().is_empty() { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    let tasks: i64 = one(&world.sql, "SELECT count(*) FROM tasks").await.try_get_by_index(0).unwrap();
+    assert_eq!(tasks, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_wait_for_the_disk_also_where_the_database_says_otherwise() {
     let first = World::new().await;
     let name: String = one(&first.sql, "SELECT current_database()::text").await.try_get_by_index(0).unwrap();

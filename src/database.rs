@@ -45,7 +45,7 @@ use uuid::Uuid;
 
 use crate::config::PoolSettings;
 use crate::error::Error;
-use crate::metrics::{FallbackMetrics, Metrics, PoolSize};
+use crate::metrics::{FallbackMetrics, Metrics, PanicMetrics, PoolSize};
 use consistency::History;
 use health::Seen;
 use pools::Pools;
@@ -119,6 +119,7 @@ pub struct Database {
     reads_from_replicas: bool,
     sealer: Sealer,
     fallbacks: FallbackMetrics,
+    panics: PanicMetrics,
 }
 
 impl Database {
@@ -181,6 +182,7 @@ impl Database {
             reads_from_replicas: settings.read_from_replicas,
             sealer,
             fallbacks,
+            panics: metrics.panics(),
         })
     }
 

@@ -105,7 +105,7 @@ fn router(app: Arc<App>) -> Router {
         .layer(axum::middleware::from_fn_with_state(app.shutdown.clone(), shutdown::close_connection))
         .with_state(app)
         .layer(CatchPanicLayer::custom(move |_| {
-            watched.metrics.panicked();
+            watched.metrics.panics().panicked();
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM_BYTES)))

@@ -104,7 +104,7 @@ pub struct Metrics {
     request_duration: Histograms<OperationLabels>,
     request_statements: Histograms<OperationLabels>,
     admission: AdmissionMetrics,
-    panics: Counter,
+    panics: PanicMetrics,
     names: RwLock<HashSet<String>>,
     operations: Family<OutcomeLabels, Counter>,
     operation_duration: Family<NameLabels, Counter<f64, AtomicU64>>,
@@ -127,7 +127,7 @@ impl Default for Metrics {
             request_duration: Family::new_with_constructor(seconds),
             request_statements: Family::new_with_constructor(|| Histogram::new(STATEMENTS)),
             admission: AdmissionMetrics::default(),
-            panics: Counter::default(),
+            panics: PanicMetrics::default(),
             names: RwLock::default(),
             operations: Family::default(),
             operation_duration: Family::default(),
@@ -163,7 +163,7 @@ impl Metrics {
         registry.register("http_connections", "HTTP connections that are open now", connections.clone());
         registry.register("requests_refused", "Requests and connections beyond a bound, by which", refused.clone());
         registry.register("rate_limit_callers", "Callers who have spent points", callers.clone());
-        registry.register("panics", "Requests that ended in a panic", self.panics.clone());
+        registry.register("panics", "Requests that ended in a panic", self.panics.0.clone());
         registry.register("operations", "Operations by name, and whether they had an error", self.operations.clone());
         registry.register_with_unit(
             "operation_duration",
@@ -216,9 +216,10 @@ impl Metrics {
         self.admission.clone()
     }
 
-    /// A request ended in a panic.
-    pub fn panicked(&self) {
-        self.panics.inc();
+    /// The figure of defects.
+    #[must_use]
+    pub fn panics(&self) -> PanicMetrics {
+        self.panics.clone()
     }
 
     /// An operation was answered that a document calls `name`; `-` where it has none.
@@ -299,6 +300,17 @@ pub struct PoolSize {
     pub idle: u32,
     /// How many there may be.
     pub max: u32,
+}
+
+/// The figure of defects.
+#[derive(Clone, Debug, Default)]
+pub struct PanicMetrics(Counter);
+
+impl PanicMetrics {
+    /// A request ended in a panic.
+    pub fn panicked(&self) {
+        self.0.inc();
+    }
 }
 
 /// By which bound something was refused.

@@ -19,7 +19,7 @@ use super::servers::Servers;
 use super::{Batch, Executed, Meter, NamedStatement, Origin, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
-use crate::metrics::{Metrics, PoolMetrics, PoolSize, StatementMetrics};
+use crate::metrics::{Metrics, PanicMetrics, PoolMetrics, PoolSize, StatementMetrics};
 
 /// Which kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -372,6 +372,7 @@ pub struct Writer {
     pub(super) meter: Meter,
     pub(super) sealer: Sealer,
     pub(super) effect: Effect,
+    pub(super) panics: PanicMetrics,
     /// How far the log was behind the last commit.
     pub(super) reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
     /// Whether a command was begun. It goes on where its request is given up.

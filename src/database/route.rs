@@ -139,15 +139,10 @@ impl Database {
         if operation == Operation::Mutation {
             let (Some(rows), Some(reports)) = (on_primary, newest_reports(false)) else { return Err(away()) };
             let servers = Arc::clone(&self.servers);
-            let sealer = self.sealer.clone();
-            let writer = Writer {
-                servers,
-                meter: meter.clone(),
-                sealer,
-                effect: Effect::Lasting,
-                reached: Arc::default(),
-                has_begun: Arc::default(),
-            };
+            let (sealer, panics) = (self.sealer.clone(), self.panics.clone());
+            let (meter, effect) = (meter.clone(), Effect::Lasting);
+            let (reached, has_begun) = Default::default();
+            let writer = Writer { servers, meter, sealer, effect, panics, reached, has_begun };
             let served = served(None, &reports, Some(&writer));
             return Ok(Route { rows, newest_reports: Some(reports.clone()), reports, writer: Some(writer), served });
         }

@@ -1,9 +1,11 @@
 //! One command, one transaction on the primary: committed whole or not at all, and run again after a deadlock.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sea_orm::sqlx::postgres::PgRow;
 use sea_orm::{DbErr, QueryResult};
 use serde::Serialize;
@@ -119,24 +121,37 @@ impl Writer {
         self.has_begun.store(true, Ordering::Relaxed);
         let writer = self.clone();
         let task = tokio::spawn(async move {
-            let mut attempt = 1;
-            loop {
-                match writer.attempt(&command, key.as_ref()).await {
-                    Err(Failure::Failed(Error::Interrupted(_))) if attempt < ATTEMPTS => {
-                        tokio::time::sleep(backoff(attempt)).await;
-                    }
-                    // Another server was promoted in its place.
-                    Err(Failure::Failed(Error::Unavailable(cause))) if attempt < ATTEMPTS && is_replica(&cause) => {
-                        writer.servers.reconsider().await;
-                    }
-                    outcome => return outcome,
-                }
-                attempt += 1;
-            }
+            let outcome = AssertUnwindSafe(writer.attempts(&command, key.as_ref())).catch_unwind().await;
+            // Whoever waits for it may have gone.
+            outcome.unwrap_or_else(|_| {
+                writer.panics.panicked();
+                Err(Error::panicked().into())
+            })
         });
-        task.await.unwrap_or_else(|panic| {
-            Err(Error::Internal(Arc::new(DbErr::Custom(format!("the command's task ended: {panic}")))).into())
+        task.await.unwrap_or_else(|ended| {
+            Err(Error::Internal(Arc::new(DbErr::Custom(format!("the command's task ended: {ended}")))).into())
         })
+    }
+
+    async fn attempts<C: Command>(
+        &self,
+        command: &C,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<C::Output, Failure<C::Output>> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(command, key).await {
+                Err(Failure::Failed(Error::Interrupted(_))) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(backoff(attempt)).await;
+                }
+                // Another server was promoted in its place.
+                Err(Failure::Failed(Error::Unavailable(cause))) if attempt < ATTEMPTS && is_replica(&cause) => {
+                    self.servers.reconsider().await;
+                }
+                outcome => return outcome,
+            }
+            attempt += 1;
+        }
     }
 
     async fn attempt<C: Command>(

@@ -77,7 +77,7 @@ struct Asked {
 /// Makes a panic an answer, and counts it. The runtime has printed it already.
 async fn caught(app: &App, answer: impl Future<Output = Result<Answer, Refused>>) -> Result<Answer, Refused> {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
-        app.metrics.panicked();
+        app.metrics.panics().panicked();
         Err(Error::panicked().into())
     })
 }

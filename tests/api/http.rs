@@ -5,14 +5,18 @@ use std::io::Read;
 use std::sync::Arc;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo};
-use async_graphql::{EmptySubscription, ServerResult, async_trait};
+use async_graphql::{EmptySubscription, PathSegment, ServerResult, async_trait};
 use flate2::read::GzDecoder;
 use reqwest::StatusCode;
+use serde::Serialize;
 use serde_json::{Value, json};
-
+use trellis::clock;
+use trellis::database::{Command, Exchange};
+use trellis::error::{Failure, UserError};
+use trellis::schema::session::Session;
 use trellis::schema::{Mutation, Query, Schema};
 
-use crate::harness::{Answer, World};
+use crate::harness::{Answer, World, eventually};
 use crate::instance::{run, trellis};
 use crate::metrics::scrape;
 
@@ -355,7 +359,24 @@ async fn every_answer_tells_browsers_what_not_to_do() {
     }
 }
 
-/// A defect in the resolver of `version`.
+/// A command that never comes to its statements.
+#[derive(Serialize)]
+struct Defective;
+
+impl Command for Defective {
+    type Output = ();
+    const NAME: &'static str = "defective";
+
+    fn faults(&self) -> Vec<UserError> {
+        Vec::new()
+    }
+
+    fn exchange(&self) -> Exchange<()> {
+        panic!("a defect that a test made");
+    }
+}
+
+/// A defect in the resolver of `version`, and in the command of `commentCreate`.
 struct Defect;
 
 impl ExtensionFactory for Defect {
@@ -373,17 +394,29 @@ impl Extension for Defect {
         next: NextResolve<'_>,
     ) -> ServerResult<Option<async_graphql::Value>> {
         assert_ne!(info.name, "version", "a defect that a test made");
+        if info.name == "commentCreate" {
+            let written = context.data_unchecked::<Session>().execute(Vec::new(), Defective, None).await;
+            let Err(Failure::Failed(error)) = written else { panic!("it cannot have been written: {written:?}") };
+            let mut error = async_graphql::Error::from(error).into_server_error(info.field.name.pos);
+            error.path = vec![PathSegment::Field("commentCreate".to_owned())];
+            return Err(error);
+        }
         next.run(context, info).await
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_is_an_internal_error_that_names_its_request_and_is_counted() {
-    let world = World::changed(&[], |app| {
+/// A server with these defects.
+async fn defective() -> World {
+    World::changed(&[], |app| {
         let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription);
         app.schema = schema.data(Arc::clone(&app.guard)).extension(Defect).finish();
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_an_internal_error_that_names_its_request_and_is_counted() {
+    let world = defective().await;
     for accept in ["application/graphql-response+json", "application/json"] {
         let headers = [("accept", accept), ("x-request-id", "mine")];
         let answer = post(&world, &headers, "{ server { limits { maxDepth } version } }", Value::Null).await;
@@ -400,4 +433,24 @@ async fn a_panic_is_an_internal_error_that_names_its_request_and_is_counted() {
     let answer = post(&world, &[], "{ server { limits { maxDepth } } }", Value::Null).await;
     assert_eq!(answer.data()["server"]["limits"]["maxDepth"], 12);
     assert_eq!(scrape(&world).await["trellis_panics_total"], 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_the_task_of_a_command_is_an_internal_error_and_is_counted() {
+    let world = defective().await;
+    let ada = world.user("ada").await;
+    let document = "mutation($id: ID!) { commentCreate(input: { taskId: $id, body: \"B\" }) { comment { id } } }";
+    for panics in [1.0, 2.0] {
+        let answer = world.ask(ada, document, json!({ "id": clock::new_id() })).await;
+        assert_eq!(answer.codes(), ["INTERNAL"], "{}", answer.text);
+        assert_eq!(answer.statements(), ["begin"]);
+        assert_eq!(scrape(&world).await["trellis_panics_total"], panics);
+    }
+    // Its transaction is undone, and its connection is as good as any.
+    eventually("no connection is in use", async || {
+        let in_use = scrape(&world).await["trellis_pool_connections{door=\"primary\",state=\"in_use\"}"];
+        if in_use == 0.0 { Ok(()) } else { Err(in_use) }
+    })
+    .await;
+    world.ask(ada, "{ viewer { name } }", json!({})).await.data();
 }

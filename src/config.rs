@@ -171,8 +171,19 @@ impl Settings {
             Some(secret) if secret.len() < 32 => {
                 Err(format!("TRELLIS_JWT_SECRET has {} bytes; it needs 32 or more\n", secret.len()))
             }
-            _ => self.check_documents().and_then(|()| self.check_rate_limit()),
+            _ => self.check_body().and_then(|()| self.check_documents()).and_then(|()| self.check_rate_limit()),
         }
+    }
+
+    fn check_body(&self) -> Result<(), String> {
+        let (body, document) = (self.limits.max_body_bytes(), self.limits.max_document_bytes);
+        if body >= document {
+            return Ok(());
+        }
+        Err(format!(
+            "TRELLIS_MAX_BODY_BYTES is {body}; a document may have TRELLIS_MAX_DOCUMENT_BYTES, {document}, and could never \
+             be sent\n"
+        ))
     }
 
     fn check_documents(&self) -> Result<(), String> {

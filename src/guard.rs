@@ -20,9 +20,6 @@ use introspection::Description;
 use measure::{Measure, Size};
 use types::Types;
 
-/// What tools ask for to read the whole schema: as graphql-js 16 does, with all its options.
-const INTROSPECTION_QUERY: &str = include_str!("guard/introspection.graphql");
-
 /// The limits of a request, and what has to be known of the schema to keep them.
 #[derive(Debug)]
 pub struct Guard {
@@ -30,7 +27,6 @@ pub struct Guard {
     introspection: Introspection,
     types: Types,
     description: Description,
-    max_introspection: u64,
 }
 
 /// Whether clients may ask for the schema.
@@ -71,14 +67,7 @@ impl Guard {
     /// The text is no schema.
     pub fn new(sdl: &str, limits: Limits, introspection: Introspection) -> anyhow::Result<Self> {
         let schema = parse_schema(sdl)?;
-        let (types, description) = (Types::read(&schema), Description::read(&schema));
-        let mut guard = Self { limits, introspection, types, description, max_introspection: u64::MAX };
-        let tools = parse_query(INTROSPECTION_QUERY)?;
-        let (_, whole) = operation(&tools, None)?;
-        let whole = Measure::new(&guard, &tools, &Variables::default()).operation(whole)?;
-        // The tools differ a little in what they ask for.
-        guard.max_introspection = whole.introspection.saturating_mul(2);
-        Ok(guard)
+        Ok(Self { limits, introspection, types: Types::read(&schema), description: Description::read(&schema) })
     }
 
     /// The limits that it keeps.
@@ -126,6 +115,17 @@ impl Guard {
         values::add_defaults(&mut variables, executed);
         let mut measure = Measure::new(self, &document, &variables);
         Ok(self.check_size(&mut measure, &document, executed)?.cost())
+    }
+
+    /// Checks how many estimates a request has asked for.
+    ///
+    /// # Errors
+    /// They are too many.
+    pub fn check_estimates(&self, estimates: u64) -> Result<(), Error> {
+        let mend = "Send the others in requests of their own.";
+        within("maxEstimates", estimates, self.limits.max_estimates, mend, || {
+            format!("the request asks for {estimates} estimates")
+        })
     }
 
     /// Parses a document, and checks each of its operations as far as that does not depend on variables.
@@ -186,7 +186,7 @@ impl Guard {
             let path = measure.dearest(executed, |size| size.selections);
             format!("the document has {selections} selections, its fragments written out, most of them at {path}")
         })?;
-        within("maxIntrospection", size.introspection, self.max_introspection, LESS, || {
+        within("maxIntrospection", size.introspection, limits.max_introspection, LESS, || {
             format!("the answer about the schema may hold {} fields", size.introspection)
         })?;
         within("maxRootFields", size.fields, limits.max_root_fields, LESS, || {

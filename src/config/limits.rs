@@ -13,7 +13,13 @@ pub const MAX_PAGE: u16 = 100;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits of a request")]
 pub struct Limits {
-    /// How many bytes a document may have; the request's body may have four times as many.
+    /// How many bytes the body of a request may have, unpacked too, --max-document-bytes or more. By default four times as
+    /// many as that: variables come on top, and JSON has an escape for each line break.
+    #[arg(long, env = "TRELLIS_MAX_BODY_BYTES", value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), global = true)]
+    pub max_body_bytes: Option<u32>,
+
+    /// How many bytes a document may have.
     #[arg(long, env = "TRELLIS_MAX_DOCUMENT_BYTES", default_value_t = 32_768, value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(1_024..=1_048_576), global = true)]
     pub max_document_bytes: u32,
@@ -22,6 +28,11 @@ pub struct Limits {
     #[arg(long, env = "TRELLIS_MAX_TOKENS", default_value_t = 2_000, value_name = "N",
         value_parser = clap::value_parser!(u32).range(10..=1_000_000), global = true)]
     pub max_tokens: u32,
+
+    /// How many bytes a name in a document may have: an unknown one is compared with every known one.
+    #[arg(long, env = "TRELLIS_MAX_NAME_BYTES", default_value_t = 128, value_name = "BYTES",
+        value_parser = clap::value_parser!(u16).range(64..=4_096), global = true)]
+    pub max_name_bytes: u16,
 
     /// How deep brackets may nest in a document, its fragments written out. Beyond 64 the reader of documents gives up.
     #[arg(long, env = "TRELLIS_MAX_NESTING", default_value_t = 64, value_name = "N",
@@ -79,6 +90,16 @@ pub struct Limits {
         value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
     pub max_complexity: u32,
 
+    /// How many fields an answer about the schema may hold. Tools ask for half as many.
+    #[arg(long, env = "TRELLIS_MAX_INTROSPECTION", default_value_t = 12_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
+    pub max_introspection: u32,
+
+    /// How often a request may select estimateCost. Each time costs as much as a request that is refused.
+    #[arg(long, env = "TRELLIS_MAX_ESTIMATES", default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=1_000), global = true)]
+    pub max_estimates: u16,
+
     /// How many errors an answer holds at most.
     #[arg(long, env = "TRELLIS_MAX_ERRORS", default_value_t = 10, value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]
@@ -90,7 +111,16 @@ pub struct Limits {
     pub request_timeout_ms: u32,
 }
 
+/// A body may be this many times as large as a document.
+const BODY_PER_DOCUMENT: u32 = 4;
+
 impl Limits {
+    /// Bytes of a body.
+    #[must_use]
+    pub fn max_body_bytes(&self) -> u32 {
+        self.max_body_bytes.unwrap_or(self.max_document_bytes.saturating_mul(BODY_PER_DOCUMENT))
+    }
+
     /// How long a request may take.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {

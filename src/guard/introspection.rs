@@ -1,4 +1,5 @@
-//! How large an answer about the schema would be: counted exactly, by walking the schema as the answer would.
+//! How large an answer about the schema would be: counted by walking the schema as the answer would, but for the dozen types
+//! that the language has of its own.
 //!
 //! Types lead to fields and fields to types, without an end. And the query of tools is so much larger than any other that
 //! the limits of rows would have to be far too wide for it.

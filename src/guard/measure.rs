@@ -209,7 +209,7 @@ impl<'a> Measure<'a> {
             _ => return None,
         };
         let set = &selected.selection_set.node;
-        Some(self.guard.description.count(root, self.document, set, self.guard.max_introspection))
+        Some(self.guard.description.count(root, self.document, set, self.guard.limits.max_introspection.into()))
     }
 
     /// The rows of a page: what the arguments say, where they do.

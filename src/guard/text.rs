@@ -9,10 +9,6 @@ use super::{count, within};
 use crate::config::Limits;
 use crate::error::Error;
 
-/// How many bytes a name may have. The library compares an unknown name with every known one, in time that grows with
-/// its length.
-const MAX_NAME_BYTES: u64 = 128;
-
 /// Checks the text of a document.
 ///
 /// # Errors
@@ -36,7 +32,7 @@ pub(super) fn check(document: &str, limits: &Limits) -> Result<(), Error> {
         format!("the document has {directives} directives")
     })?;
     let tell = || format!("a name in the document has {longest_name} bytes");
-    within("maxNameBytes", longest_name, MAX_NAME_BYTES, "Choose a shorter one.", tell)?;
+    within("maxNameBytes", longest_name, limits.max_name_bytes, "Choose a shorter one.", tell)?;
     match repeated_field(document.as_bytes()) {
         Some(name) => Err(Error::GraphqlValidationFailed(format!(
             "An input object has the field {} twice. Leave one out.",

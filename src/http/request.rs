@@ -20,9 +20,6 @@ use super::media_type::is_json;
 use super::response::Refused;
 use crate::error::Code;
 
-/// A request's body may be this many times as large as its document.
-const BODY_PER_DOCUMENT: usize = 4;
-
 /// The parameters of a request, as the body names them. Others mean nothing.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,8 +98,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
 
 /// Receives the body and unpacks it.
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refused> {
-    let max_bytes =
-        usize::try_from(app.guard.limits().max_document_bytes).unwrap_or(usize::MAX).saturating_mul(BODY_PER_DOCUMENT);
+    let max_bytes = usize::try_from(app.guard.limits().max_body_bytes()).unwrap_or(usize::MAX);
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let coding = codings.next().map_or(b"identity" as &[u8], |coding| coding.as_bytes());
     let is_packed = coding.eq_ignore_ascii_case(b"gzip");
@@ -120,22 +116,26 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, 
     if is_packed { unpack(&bytes, max_bytes) } else { Ok(bytes) }
 }
 
-fn too_large(max_bytes: usize) -> Refused {
-    let message = format!("The body has more than {max_bytes} bytes.");
+/// It has `bytes`, or more than it may where nobody has counted them all.
+fn too_large(max_bytes: usize, bytes: Option<u64>) -> Refused {
+    let bytes = bytes.map_or_else(|| "more".to_owned(), |bytes| format!("{bytes} bytes"));
+    let message =
+        format!("maxBodyBytes is {max_bytes}; the body has {bytes}. Ask for less at once, or in several requests.");
     Refused::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
 }
 
 /// Reads a body, no further than its limit, and not at all where its length tells that it is too large.
 async fn collect(body: Body, max_bytes: usize) -> Result<Vec<u8>, Refused> {
-    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > max_bytes) {
-        return Err(too_large(max_bytes));
+    let length = body.size_hint().lower();
+    if usize::try_from(length).map_or(true, |length| length > max_bytes) {
+        return Err(too_large(max_bytes, Some(length)));
     }
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| malformed("The body ended early, or its chunks are damaged."))?;
         if bytes.len() + chunk.len() > max_bytes {
-            return Err(too_large(max_bytes));
+            return Err(too_large(max_bytes, None));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -147,7 +147,7 @@ fn unpack(packed: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     let read = MultiGzDecoder::new(packed).take(max_bytes as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|_| malformed("The body is not what gzip makes."))?;
-    if bytes.len() > max_bytes { Err(too_large(max_bytes)) } else { Ok(bytes) }
+    if bytes.len() > max_bytes { Err(too_large(max_bytes, None)) } else { Ok(bytes) }
 }
 
 fn of_body(body: &[u8]) -> Result<Parameters, Refused> {

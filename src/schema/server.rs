@@ -24,8 +24,10 @@ impl ServerQuery {
         Server {
             version: env!("CARGO_PKG_VERSION"),
             limits: Limits {
+                max_body_bytes: int(limits.max_body_bytes()),
                 max_document_bytes: int(limits.max_document_bytes),
                 max_tokens: int(limits.max_tokens),
+                max_name_bytes: int(limits.max_name_bytes),
                 max_nesting: int(limits.max_nesting),
                 max_value_nesting: int(limits.max_value_nesting),
                 max_list_items: int(limits.max_list_items),
@@ -37,6 +39,8 @@ impl ServerQuery {
                 max_root_fields: int(limits.max_root_fields),
                 max_depth: int(limits.max_depth),
                 max_complexity: int(limits.max_complexity),
+                max_introspection: int(limits.max_introspection),
+                max_estimates: int(limits.max_estimates),
                 max_page_size: int(MAX_PAGE),
                 default_page_size: int(DEFAULT_PAGE),
                 max_errors: int(limits.max_errors),
@@ -58,7 +62,8 @@ impl ServerQuery {
     }
 
     /// What a document would cost, its one operation being sent with these variables. Nothing of it is executed, and it
-    /// may cost more than is allowed. What is not in the schema counts as one field. Once for each request.
+    /// may cost more than is allowed. What is not in the schema counts as one field. The limit `maxEstimates` says how
+    /// often a request may ask.
     async fn estimate_cost(
         &self,
         context: &Context<'_>,
@@ -67,7 +72,8 @@ impl ServerQuery {
     ) -> Option<Result<Cost, Error>> {
         let guard = context.data_unchecked::<Arc<Guard>>();
         let variables = variables.map(|Json(variables)| variables).unwrap_or_default();
-        let allowed = Session::of(context).allow_estimate();
+        let estimates = Session::of(context).count_estimate();
+        let allowed = estimates.and_then(|estimates| guard.check_estimates(estimates));
         let cost = allowed.and_then(|()| guard.estimate(&document, variables));
         Some(cost.map(|cost| Cost {
             complexity: int(cost.complexity),
@@ -94,10 +100,14 @@ pub struct Server {
 /// What one request may ask for; more is refused with `LIMIT_EXCEEDED`.
 #[derive(Debug, SimpleObject)]
 pub struct Limits {
+    /// How many bytes the body of a request may have, unpacked too.
+    max_body_bytes: i32,
     /// How many bytes a document may have.
     max_document_bytes: i32,
     /// How many tokens a document may have, and how many values its variables.
     max_tokens: i32,
+    /// How many bytes a name in a document may have.
+    max_name_bytes: i32,
     /// How deep brackets may nest in a document, its fragments written out.
     max_nesting: i32,
     /// How deep lists and objects may nest in a value.
@@ -120,6 +130,10 @@ pub struct Limits {
     max_depth: i32,
     /// How many fields the answer may hold at most: what is selected in a list counts for each row of its page.
     max_complexity: i32,
+    /// How many fields an answer about the schema may hold.
+    max_introspection: i32,
+    /// How often a request may select `estimateCost`.
+    max_estimates: i32,
     /// How many rows a page may have.
     max_page_size: i32,
     /// How many rows a page has that says nothing about its size.

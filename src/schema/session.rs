@@ -1,6 +1,6 @@
 //! What the resolvers of one request may reach: the caller, the loaders, the writer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Session {
     loaded: Mutex<Loaded>,
     /// Whether a write had an idempotency key: what it answers may have been kept since yesterday.
     has_kept: AtomicBool,
-    has_estimated: AtomicBool,
+    estimates: AtomicU32,
 }
 
 /// Where a report comes from.
@@ -59,7 +59,7 @@ impl Session {
     pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
         // Nobody can load anything: `viewer` is asked for first.
         let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
-        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false), has_estimated: AtomicBool::new(false) }
+        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false), estimates: AtomicU32::new(0) }
     }
 
     /// The session of the request that a resolver belongs to.
@@ -102,17 +102,13 @@ impl Session {
         }
     }
 
-    /// Allows one estimate for each request: it costs as much as a request that is refused.
+    /// Counts an estimate, and tells how many there have been, with this one.
     ///
     /// # Errors
-    /// There is no caller, or it is not the first.
-    pub fn allow_estimate(&self) -> Result<(), Error> {
+    /// There is no caller.
+    pub fn count_estimate(&self) -> Result<u64, Error> {
         self.viewer()?;
-        if self.has_estimated.swap(true, Ordering::Relaxed) {
-            let message = "estimateCost is answered once for each request. Send the others in requests of their own.";
-            return Err(Error::LimitExceeded(message.to_owned()));
-        }
-        Ok(())
+        Ok(u64::from(self.estimates.fetch_add(1, Ordering::Relaxed)) + 1)
     }
 
     /// Loads rows.

@@ -2,13 +2,18 @@
 //! is told; inputs of a wrong shape are refused before they cost a statement.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use trellis::clock;
+use trellis::config::Arguments;
 use uuid::Uuid;
 
 use crate::harness::{Answer, World};
+use crate::instance::{run, trellis};
 use crate::probe::many;
 
 async fn world(words: &[&str]) -> (World, Uuid) {
@@ -50,6 +55,13 @@ fn nested(levels: usize) -> String {
     document
 }
 
+/// How many types the schema has of its own.
+fn types_of_schema() -> usize {
+    let kinds = ["type ", "interface ", "input ", "enum ", "scalar ", "union "];
+    let lines = include_str!("../../schema.graphql").lines();
+    lines.filter(|line| kinds.iter().any(|kind| line.starts_with(kind))).count()
+}
+
 /// A request that comes to `count` by what a limit limits, and passes the other limits.
 fn reaching(limit: &str, count: usize) -> Value {
     let many = |piece: &dyn Fn(usize) -> String| many(count, piece);
@@ -57,8 +69,14 @@ fn reaching(limit: &str, count: usize) -> Value {
     let of_tasks =
         |ids: &str| format!("{{ workspaceBySlug(slug: \"home\") {{ tasks(filter: {ids}) {{ totalCount }} }} }}");
     let document = match limit {
+        "maxBodyBytes" => {
+            let body =
+                |padding: usize| json!({ "query": viewer("name"), "extensions": { "padding": " ".repeat(padding) } });
+            return body(count - body(0).to_string().len());
+        }
         "maxDocumentBytes" => viewer("name") + &" ".repeat(count - viewer("name").len()),
         "maxTokens" => viewer(&"name ".repeat(count - 5)),
+        "maxNameBytes" => viewer(&format!("{}: name", "a".repeat(count))),
         // The operation and the viewer are two levels.
         "maxNesting" => {
             let chain = many(&|number| match number {
@@ -99,6 +117,17 @@ fn reaching(limit: &str, count: usize) -> Value {
             let page = format!("workspaces(first: 100) {{ nodes {{ {} }} }}", "name ".repeat(49));
             format!("{{ {page} viewer {{ {} }} }}", "name ".repeat(count - 4_903))
         }
+        // One for the list of types, and those of each type.
+        "maxIntrospection" => {
+            let types = types_of_schema();
+            let (of_each, others) = ((count - 2) / types, (count - 2) % types);
+            let (of_each, others) = ("name ".repeat(of_each), "description ".repeat(others));
+            format!("{{ __schema {{ {others} types {{ {of_each} }} }} }}")
+        }
+        "maxEstimates" => {
+            let estimate = r#"estimateCost(document: "{ viewer { name } }") { depth } "#;
+            format!("{{ {} }}", many(&|number| format!("e{number}: {estimate}")))
+        }
         "maxPageSize" => format!("{{ workspaces(first: {count}) {{ totalCount }} }}"),
         other => panic!("a document for {other}"),
     };
@@ -122,7 +151,7 @@ async fn each_limit_is_kept_to_the_last_and_named_when_it_is_passed() {
     for other in ["maxErrors", "requestTimeoutMs", "defaultPageSize"] {
         assert!(limits.remove(other).is_some(), "{other}");
     }
-    assert_eq!(limits.len(), 14, "{limits:?}");
+    assert_eq!(limits.len(), 18, "{limits:?}");
     for (limit, max) in limits {
         let max = usize::try_from(max.as_u64().unwrap()).unwrap();
         let answer = send(&world, ada, &reaching(&limit, max)).await;
@@ -132,28 +161,77 @@ async fn each_limit_is_kept_to_the_last_and_named_when_it_is_passed() {
             assert_eq!(answer.codes(), ["BAD_USER_INPUT"], "{}", answer.text);
             continue;
         }
-        let message = refused(&answer, "LIMIT_EXCEEDED");
+        let status = match limit.as_str() {
+            "maxBodyBytes" => StatusCode::PAYLOAD_TOO_LARGE,
+            // It is a field that is refused.
+            "maxEstimates" => StatusCode::OK,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        assert_eq!((answer.status, answer.codes()), (status, vec!["LIMIT_EXCEEDED"]), "{}", answer.text);
+        let message = answer.body["errors"][0]["message"].as_str().unwrap();
         let start = format!("{limit} is {max}; ");
         assert!(message.starts_with(&start) && message.contains(&format!(" {} ", max + 1)), "{message}");
     }
+}
+
+/// The option that sets a limit.
+fn option(name: &str) -> String {
+    let dashed = name.chars().flat_map(|c| if c.is_uppercase() { vec!['-', c.to_ascii_lowercase()] } else { vec![c] });
+    format!("--{}", dashed.collect::<String>())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_limit_is_a_setting() {
     let before = told(&World::new().await).await;
     let names: Vec<&String> = before.keys().filter(|name| !name.ends_with("PageSize")).collect();
-    assert_eq!(names.len(), 15);
-    let option = |name: &str| {
-        let dashed =
-            name.chars().flat_map(|c| if c.is_uppercase() { vec!['-', c.to_ascii_lowercase()] } else { vec![c] });
-        format!("--{}", dashed.collect::<String>())
-    };
+    assert_eq!(names.len(), 19);
     let other = |name: &str| if name == "maxNesting" { 63 } else { before[name].as_u64().unwrap() + 1 };
     let words: Vec<String> = names.iter().flat_map(|name| [option(name), other(name).to_string()]).collect();
     let after = told(&World::with(&words.iter().map(String::as_str).collect::<Vec<_>>()).await).await;
     for name in names {
         assert_eq!(after[name], json!(other(name)), "{name}");
     }
+}
+
+/// The sources of a directory and of those in it.
+fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let (directories, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    let files = files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap()));
+    files.chain(directories.iter().flat_map(|directory| sources(directory))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_limit_that_a_refusal_can_name_is_told_to_clients_and_a_setting() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut named, mut refusing) = (BTreeSet::new(), BTreeSet::new());
+    for (path, text) in sources(&source) {
+        let path = path.strip_prefix(&source).unwrap().to_str().unwrap();
+        // What makes such an error names the limit first.
+        let calls = text.replace("fn within(", "");
+        let in_guard = calls.split("within(").skip(1).filter(|_| path.starts_with("guard"));
+        let in_guard = in_guard.map(|call| call.trim_start().strip_prefix('"').expect("the name of a limit"));
+        let elsewhere = text.split("format!(\"max").skip(1).filter(|_| path.starts_with("http"));
+        named.extend(in_guard.map(|call| call.split('"').next().unwrap().to_owned()));
+        named.extend(elsewhere.map(|rest| format!("max{}", rest.split(' ').next().unwrap())));
+        if text.contains("Error::LimitExceeded(") || text.contains(" Code::LimitExceeded") {
+            refusing.insert(path.to_owned());
+        }
+    }
+    assert_eq!(refusing, ["error.rs", "guard.rs", "http/request.rs"].map(str::to_owned).into());
+    assert!(named.len() >= 17, "{named:?}");
+    let told = told(&World::new().await).await;
+    let help = Arguments::command().render_long_help().to_string();
+    for name in named {
+        assert!(told.contains_key(&name), "server {{ limits {{ {name} }} }}");
+        assert!(help.contains(&format!("      {} <", option(&name))), "--help: {}", option(&name));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_may_be_smaller_than_a_document_stops_the_start() {
+    let words = ["serve", "--database-url", "postgres://nowhere", "--max-body-bytes", "32767"];
+    run(trellis().args(words)).await.assert_refused(&["TRELLIS_MAX_BODY_BYTES is 32767", "32768"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -385,7 +463,7 @@ async fn the_default_of_a_variable_of_no_known_type_is_refused_and_no_defect() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_tools_ask_about_the_schema_passes_and_what_has_no_end_does_not() {
     let (world, ada) = world(&[]).await;
-    let whole = include_str!("../../src/guard/introspection.graphql");
+    let whole = include_str!("introspection.graphql");
     // Older tools leave options out, or go a few types less deep.
     let older =
         whole.replace("(includeDeprecated: true)", "").replace("isRepeatable", "").replace("specifiedByURL", "");

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_graphql::Variables;
 use async_graphql::parser::parse_query;
-use async_graphql::{Request, Variables};
 use criterion::{BatchSize, Criterion};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -16,7 +16,7 @@ use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Database, Meter, Needs, administration};
 use trellis::deployment::Deployment;
 use trellis::guard::{Guard, Introspection};
-use trellis::http::execution::{self, Checked};
+use trellis::http::execution::{self, Checked, Document, Received};
 use trellis::metrics::Metrics;
 use trellis::schema::{self, Schema};
 use trellis::{migrate, seed, token};
@@ -54,8 +54,8 @@ impl Server {
     }
 
     /// All that a request takes, but for HTTP.
-    async fn answer(&self, request: Request) -> Value {
-        let Checked { request, operation, reports, .. } = execution::check(request, None, &self.guard).unwrap();
+    async fn answer(&self, request: Received) -> Value {
+        let Checked { request, operation, reports, .. } = execution::check(request, &self.guard).unwrap();
         let route =
             self.database.route(operation, &Meter::default(), Needs { reports, ..Needs::default() }).await.unwrap();
         let limits = self.guard.limits();
@@ -63,6 +63,11 @@ impl Server {
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         answer.data.into_json().unwrap()
     }
+}
+
+/// A request of a document without variables.
+fn asking(document: &str) -> Received {
+    Received::from(Document::Text(document.to_owned()))
 }
 
 fn main() {
@@ -76,17 +81,17 @@ fn main() {
     let server = runtime.block_on(Server::start(&settings, &deployment));
 
     let projects = "{ workspaces(first: 1) { nodes { projects(first: 1) { nodes { id } } } } }";
-    let projects = runtime.block_on(server.answer(Request::new(projects)));
+    let projects = runtime.block_on(server.answer(asking(projects)));
     let id = &projects["workspaces"]["nodes"][0]["projects"]["nodes"][0]["id"];
     let mut criterion = Criterion::default().configure_from_args().output_directory(&directory);
     let queries = [("point", POINT, json!({ "id": id }), 50), ("nested", NESTED, json!({ "rows": 10 }), 10_000)];
     for (name, document, variables, bytes) in &queries {
-        let request = || Request::new(*document).variables(Variables::from_json(variables.clone()));
+        let request = || Received { variables: Variables::from_json(variables.clone()), ..asking(document) };
         let answer = runtime.block_on(server.answer(request())).to_string();
         assert!(answer.len() > *bytes, "{name}: {answer}");
         let mut group = criterion.benchmark_group(*name);
         group.bench_function("guard", |bencher| {
-            let check = |request| execution::check(black_box(request), None, &server.guard).is_ok();
+            let check = |request| execution::check(black_box(request), &server.guard).is_ok();
             bencher.iter_batched(request, check, BatchSize::SmallInput);
         });
         // Somebody has to parse it: the guard does, and the library does not again.

@@ -88,23 +88,22 @@ impl TrustedDocuments {
     ///
     /// # Errors
     /// There is none.
-    pub fn by_id(&self, id: &str) -> Result<ExecutableDocument, Error> {
-        let found = self.by_id.get(id).ok_or(Error::DocumentNotTrusted(
+    pub fn by_id(&self, id: &str) -> Result<Arc<ExecutableDocument>, Error> {
+        self.by_id.get(id).cloned().ok_or(Error::DocumentNotTrusted(
             "No document has this id: the client was built with another manifest than this server has.",
-        ))?;
-        Ok(ExecutableDocument::clone(found))
+        ))
     }
 
     /// The document with this text; none where it is not in the manifest, and may be answered all the same.
     ///
     /// # Errors
     /// It may not.
-    pub fn by_text(&self, text: &str) -> Result<Option<ExecutableDocument>, Error> {
+    pub fn by_text(&self, text: &str) -> Result<Option<Arc<ExecutableDocument>>, Error> {
         if self.by_id.is_empty() {
             return Ok(None);
         }
         match (self.by_id.get(&hash_id(text)), self.trust) {
-            (Some(document), _) => Ok(Some(ExecutableDocument::clone(document))),
+            (Some(document), _) => Ok(Some(Arc::clone(document))),
             (None, Trust::Off | Trust::Log) => Ok(None),
             (None, Trust::Enforce) => Err(Error::DocumentNotTrusted(
                 "This server answers the documents of its manifest only. Send documentId, and no query.",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use async_graphql::{Request, ServerError, Variables};
+use async_graphql::{ServerError, Variables};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -16,14 +16,14 @@ use crate::config::Limits;
 use crate::database::{Database, Meter, Needs};
 use crate::error::Error;
 use crate::guard::{Guard, Introspection};
-use crate::http::execution::{self, Checked};
+use crate::http::execution::{self, Checked, Received};
 use crate::http::response::{Refused, finish};
 use crate::{schema, token};
 
 /// A document with its variables, and who sends it.
 #[derive(Debug)]
 pub struct Document {
-    request: Request,
+    request: Received,
     /// The user's e-mail address, where one was named.
     user: Option<String>,
 }
@@ -31,18 +31,16 @@ pub struct Document {
 impl Document {
     /// Reads the files that the options name.
     pub(super) fn read(query: &Path, options: &Options) -> anyhow::Result<Self> {
-        let mut request = Request::new(read(query, "the document")?);
+        let mut request = Received::from(execution::Document::Text(read(query, "the document")?));
         if let Some(path) = &options.variables {
             let variables = read(path, "the variables")?;
             let variables: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(&variables).with_context(|| {
                     format!("the variables in {} are not a JSON object such as {{\"first\": 10}}", path.display())
                 })?;
-            request = request.variables(Variables::from_json(variables.into()));
+            request.variables = Variables::from_json(variables.into());
         }
-        if let Some(operation) = &options.operation {
-            request = request.operation_name(operation);
-        }
+        request.operation_name.clone_from(&options.operation);
         Ok(Self { request, user: options.user.clone() })
     }
 
@@ -63,14 +61,14 @@ impl Document {
 }
 
 async fn execute(
-    request: Request,
+    request: Received,
     database: &Database,
     guard: &Arc<Guard>,
     viewer: Uuid,
     meter: &Meter,
 ) -> Vec<ServerError> {
     let request_id = clock::new_id().to_string();
-    let Checked { request, operation, .. } = match execution::check(request, None, guard) {
+    let Checked { request, operation, .. } = match execution::check(request, guard) {
         Ok(checked) => checked,
         Err(error) => return vec![Refused::from(error).into_error(&request_id)],
     };

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_graphql::{Name, Request, Response as Answer, Value, value};
+use async_graphql::{Name, Response as Answer, Value, value};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -15,9 +15,8 @@ use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::execution::{self, Checked};
+use super::execution::{self, Checked, Document};
 use super::media_type::MediaType;
-use super::request::Received;
 use super::response::{self, Refused, finish, refuse, respond, tell_allowance};
 use super::{App, CONSISTENCY_TOKEN, REQUEST_ID, request};
 use crate::config::Limits;
@@ -95,9 +94,8 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let received = request::read(app, parts, body).await?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
     let _place = app.admission.enter()?;
-    let is_trusted = received.trusted.is_some();
-    let again = copy(&received);
-    let checked = execution::check(received.request, received.trusted, &app.guard)?;
+    let is_trusted = matches!(received.document, Document::Trusted(_));
+    let checked = execution::check(received, &app.guard)?;
     let (operation, cost) = (checked.operation, checked.cost);
     asked.kind = Some(operation);
     if let Some(name) = &checked.name {
@@ -121,8 +119,7 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let needs = Needs { after, reports: checked.reports, avoids_replicas: false };
     let limits = app.guard.limits();
     // It is large, and there are many requests.
-    let execution =
-        Box::pin(execute(app, Execution { checked, again, viewer, needs, allowance: asked.allowance }, meter));
+    let execution = Box::pin(execute(app, Execution { checked, viewer, needs, allowance: asked.allowance }, meter));
     let (mut answer, served) = execution.await?;
     if let Some(error) = response::unserved(&answer) {
         return Err(error.into());
@@ -145,8 +142,6 @@ fn charge(app: &App, caller: Caller, points: u64, asked: &mut Asked) -> Result<(
 /// What is executed, for whom, and what it needs.
 struct Execution {
     checked: Checked,
-    /// The request once more.
-    again: Received,
     viewer: Option<Uuid>,
     needs: Needs,
     allowance: Option<Allowance>,
@@ -155,41 +150,30 @@ struct Execution {
 /// Executes an operation. A query that comes upon a server that goes away is executed anew, all of it, so that it still
 /// sees one state: once more wherever it should go, then on the primary if there is one.
 async fn execute(app: &App, execution: Execution, meter: &Meter) -> Result<(Answer, Served), Refused> {
-    let Execution { mut checked, again, viewer, mut needs, allowance } = execution;
+    let Execution { checked: Checked { mut request, again, operation, .. }, viewer, mut needs, allowance } = execution;
     let limits = app.guard.limits();
     let deadline = tokio::time::Instant::now() + limits.request_timeout();
     for attempt in 1.. {
-        let operation = checked.operation;
         let route = timeout_at(deadline, app.database.route(operation, meter, needs)).await;
         let route = route.map_err(|_| Error::Timeout)??;
         let served = route.served.clone();
-        let request = match allowance {
-            Some(allowance) => checked.request.data(allowance),
-            None => checked.request,
-        };
+        if let Some(allowance) = allowance {
+            request = request.data(allowance);
+        }
         let writer = route.writer.clone();
         let answer = timeout_at(deadline, execution::run(&app.schema, request, viewer, route, limits)).await;
         let answer = answer.map_err(|_| writer.map_or(Error::Timeout, |writer| writer.given_up()))?;
-        if operation == Operation::Mutation || attempt == ATTEMPTS || !response::is_interrupted(&answer) {
-            return Ok((answer, served));
-        }
+        let again = again.as_ref().filter(|_| attempt < ATTEMPTS && response::is_interrupted(&answer));
+        let Some(again) = again else { return Ok((answer, served)) };
         app.database.reconsider().await;
         needs.avoids_replicas = attempt + 1 == ATTEMPTS;
-        let Received { request, trusted } = copy(&again);
-        checked = execution::check(request, trusted, &app.guard)?;
+        request = execution::renew(again, &app.guard)?;
     }
     Err(Error::Timeout.into())
 }
 
 /// How often a query is executed.
 const ATTEMPTS: u32 = 3;
-
-/// The same request.
-fn copy(Received { request, trusted }: &Received) -> Received {
-    let mut copy = Request::new(request.query.clone()).variables(request.variables.clone());
-    copy.operation_name.clone_from(&request.operation_name);
-    Received { request: copy, trusted: trusted.clone() }
-}
 
 /// Gives the client its token, and where that is news, tells which server was read.
 fn tell_consistency(answer: &mut Answer, consistency: &Consistency) {

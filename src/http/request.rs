@@ -4,7 +4,6 @@
 use std::io::Read;
 use std::time::Duration;
 
-use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Value, Variables};
 use axum::body::{Body, HttpBody};
 use axum::http::request::Parts;
@@ -15,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::App;
+use super::execution::{Document, Received};
 use super::json::Object;
 use super::media_type::is_json;
 use super::response::Refused;
@@ -29,12 +29,6 @@ struct Parameters {
     operation_name: Option<String>,
     variables: Option<Object>,
     extensions: Option<Object>,
-}
-
-/// A request, and its document where that is a trusted one.
-pub(super) struct Received {
-    pub request: async_graphql::Request,
-    pub trusted: Option<ExecutableDocument>,
 }
 
 /// Reads a request.
@@ -58,19 +52,17 @@ pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Receive
         }
     };
     let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
-    let (query, trusted) = match (query, document_id.or_else(|| hash_of_apollo(extensions))) {
+    let document = match (query, document_id.or_else(|| hash_of_apollo(extensions))) {
         (Some(query), None) => {
-            let trusted = app.trusted_documents.by_text(&query)?;
-            (query, trusted)
+            app.trusted_documents.by_text(&query)?.map_or_else(|| Document::Text(query), Document::Trusted)
         }
-        (None, Some(id)) => (String::new(), Some(app.trusted_documents.by_id(&id)?)),
+        (None, Some(id)) => Document::Trusted(app.trusted_documents.by_id(&id)?),
         (Some(_), Some(_)) => return Err(malformed("Send query or documentId, and not both.")),
         (None, None) => return Err(malformed("The request has no query, and no documentId.")),
     };
-    let mut request = async_graphql::Request::new(query);
-    request.operation_name = operation_name.filter(|name| !name.is_empty());
-    request.variables = variables.map_or_else(Variables::default, |Object(variables)| Variables::from_value(variables));
-    Ok(Received { request, trusted })
+    let operation_name = operation_name.filter(|name| !name.is_empty());
+    let variables = variables.map_or_else(Variables::default, |Object(variables)| Variables::from_value(variables));
+    Ok(Received { document, operation_name, variables })
 }
 
 /// How Apollo's clients send the id of a document.

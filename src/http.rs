@@ -13,6 +13,7 @@ mod request;
 pub mod response;
 mod sdl;
 mod shutdown;
+mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;

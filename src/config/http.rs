@@ -67,6 +67,12 @@ pub struct HttpSettings {
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
     pub body_timeout_ms: u64,
 
+    /// Milliseconds that a client may take nothing of its answer; then the connection is closed. Likewise where it has
+    /// fallen as far behind 4 KiB a second. Too short, and clients whose network fails for a moment lose long answers.
+    #[arg(long, env = "TRELLIS_SEND_TIMEOUT_MS", default_value_t = 30_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000), global = true)]
+    pub send_timeout_ms: u64,
+
     /// Milliseconds that connections are still accepted after SIGTERM, while /readyz says 503 already: as long as a
     /// balancer takes to notice. Too short, and it sends requests to a closed port. Ctrl-C does not wait.
     #[arg(long, env = "TRELLIS_SHUTDOWN_GRACE_MS", default_value_t = 2_000, value_name = "MS",

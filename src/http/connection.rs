@@ -1,4 +1,5 @@
-//! Accepts connections up to a bound, closes those on which nothing comes, and ends them in order when the server stops.
+//! Accepts connections up to a bound, closes those on which nothing comes or goes, and ends them in order when the server
+//! stops.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -20,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::socket::Socket;
 use super::{App, router};
 use crate::metrics::Refusal;
 
@@ -49,6 +51,7 @@ pub(super) struct Connection {
 /// that, it cuts them off.
 pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) {
     let idle = Duration::from_millis(app.http.idle_timeout_ms);
+    let patience = Duration::from_millis(app.http.send_timeout_ms);
     let bound = usize::try_from(app.http.max_connections).unwrap_or(usize::MAX);
     let admission = app.metrics.admission();
     let (closing, closed) = watch::channel(false);
@@ -62,7 +65,8 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
             admission.refused(Refusal::Connections);
         }
         if connections.len() < bound.saturating_add(RESERVE) {
-            connections.spawn(answer(stream, connection, service.clone(), idle, closed.clone()));
+            let socket = Socket::new(stream, patience);
+            connections.spawn(answer(socket, connection, service.clone(), idle, closed.clone()));
         }
         admission.connections(connections.len());
     };
@@ -85,14 +89,12 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
 
 /// Answers the requests of one connection.
 async fn answer(
-    stream: TcpStream,
+    socket: Socket,
     connection: Connection,
     service: TowerToHyperService<Router>,
     idle: Duration,
     mut closed: watch::Receiver<bool>,
 ) {
-    // The last packet of a long answer would wait until the client has acknowledged the one before.
-    let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
     http.timer(TokioTimer::new()).header_read_timeout(if connection.is_beyond_bound { RESERVE_TIMEOUT } else { idle });
@@ -104,7 +106,7 @@ async fn answer(
         request.extensions_mut().insert(connection);
         service.call(request)
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     tokio::select! {
         // What has come already is read before the connection is closed for being idle.
         biased;

@@ -8,9 +8,11 @@ use flate2::write::GzEncoder;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use uuid::Uuid;
 
-use crate::harness::{Answer, World};
+use crate::harness::{Answer, World, eventually};
+use crate::metrics::scrape;
 
 /// How many bytes a body may have by default.
 const MAX_BYTES: usize = 4 * 32_768;
@@ -216,6 +218,64 @@ async fn a_connection_on_which_no_request_comes_is_closed() {
     let (head, _) = answer(&mut socket).await;
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
     assert_eq!(rest(&mut socket).await, "");
+}
+
+const LARGE: &str = "query($id: ID!) { project(id: $id) { tasks(first: 100) { nodes { description } } } }";
+
+/// A connection on which 10 MB have been asked for, into hardly any room. As many bytes fit into nothing on the way.
+async fn asked_for_much(world: &World, user: Uuid, project: Uuid) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut socket = socket.connect(world.address).await.unwrap();
+    let body = json!({ "query": LARGE, "variables": { "id": project } }).to_string();
+    let authorization = format!("Authorization: Bearer {}", world.token(user));
+    let length = format!("Content-Length: {}", body.len());
+    let head = head(&["Content-Type: application/json", &authorization, &length]);
+    socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 1, "an answer begins");
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_take_its_answer_is_cut_off_and_its_place_given_back() {
+    let world = World::with(&["--send-timeout-ms", "1000"]).await;
+    let ada = world.user("ada").await;
+    let project = world.project(world.workspace("home", ada).await, "Atlas").await;
+    let tasks = "INSERT INTO tasks (id, project_id, title, description, status, priority) \
+        SELECT gen_random_uuid(), '@', 'Draw', repeat('x', 100000), 'todo', 'low' FROM generate_series(1, 100)";
+    world.execute(&tasks.replace('@', &project.to_string())).await;
+    for drips in [false, true] {
+        let mut socket = asked_for_much(&world, ada, project).await;
+        let mut taken = 0;
+        if drips {
+            // Something is taken all the time, and too little.
+            let mut often = tokio::time::interval(Duration::from_millis(100));
+            let ended = in_time(async {
+                loop {
+                    often.tick().await;
+                    match socket.read(&mut [0; 300]).await {
+                        Ok(1..) => {}
+                        ended => break ended,
+                    }
+                }
+            });
+            assert!(matches!(ended.await, Ok(0) | Err(_)));
+        } else {
+            eventually("the one connection is that which asks for it", || async {
+                let open = scrape(&world).await["trellis_http_connections"];
+                if open < 1.5 { Ok(()) } else { Err(open) }
+            })
+            .await;
+            while let Ok(bytes @ 1..) = in_time(socket.read(&mut [0; 16_384])).await {
+                taken += bytes;
+            }
+            assert!(taken < 10_000_000, "all of it: {taken} bytes");
+        }
+    }
+    // Who takes it gets all of it.
+    let answer = world.ask(ada, LARGE, json!({ "id": project })).await;
+    assert_eq!(answer.data()["project"]["tasks"]["nodes"].as_array().unwrap().len(), 100);
+    assert!(answer.text.len() > 10_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,8 +71,9 @@ async fn who_has_spent_all_points_waits_and_the_others_do_not() {
     let mut guesses = 0;
     while guess().await.status == StatusCode::UNAUTHORIZED {
         guesses += 1;
+        assert!(guesses < 200, "guesses cost nothing");
     }
-    assert!((100..200).contains(&guesses), "{guesses}");
+    assert!(guesses >= 100, "{guesses}");
     assert_eq!(guess().await.codes(), ["RATE_LIMITED"]);
     assert_eq!(world.ask_anonymously("{ __typename }").await.status, StatusCode::TOO_MANY_REQUESTS);
     world.ask(grace, "{ viewer { name } }", json!({})).await.data();

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::NamedStatement;
+use super::failure::is_outdated;
 use crate::metrics::PoolSize;
 
 /// How long a server may take to accept a connection.
@@ -53,8 +54,17 @@ pub(super) struct Connections {
     terms: Terms,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
-    /// How often the server was lost. What is under way then is given up, and no older connection is lent.
-    losses: watch::Sender<u64>,
+    /// What has happened since. Who waits is woken when the server is lost.
+    era: watch::Sender<Era>,
+}
+
+/// What has happened to a server. No connection of an earlier era is lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Era {
+    /// How often the server was lost. What was under way then was given up.
+    losses: u64,
+    /// How often a table was found to be another one than statements had been prepared for.
+    changes: u64,
 }
 
 /// A connection that nobody uses.
@@ -62,7 +72,7 @@ struct Idle {
     raw: PgConnection,
     opened: Instant,
     since: Instant,
-    losses: u64,
+    era: Era,
 }
 
 impl Debug for Connections {
@@ -75,7 +85,7 @@ impl Connections {
     /// None are opened yet.
     pub(super) fn new(terms: Terms) -> Self {
         let permits = Arc::new(Semaphore::new(usize::try_from(terms.max).unwrap_or(usize::MAX)));
-        Self { terms, permits, idle: Mutex::default(), losses: watch::Sender::default() }
+        Self { terms, permits, idle: Mutex::default(), era: watch::Sender::default() }
     }
 
     /// How many there are now.
@@ -95,15 +105,15 @@ impl Connections {
     /// # Errors
     /// `ConnectionAcquire(Timeout)` where all were busy for too long; else the server cannot be reached.
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Connection, DbErr> {
-        let mut lost = self.losses.subscribe();
+        let mut lost = self.era.subscribe();
         let permit = tokio::select! {
             permit = timeout(self.terms.acquire_timeout, Arc::clone(&self.permits).acquire_owned()) => permit,
             _ = lost.changed() => return Err(unreachable("the server was lost")),
         };
         let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-        let losses = *lost.borrow_and_update();
-        let (raw, opened) = if let Some(idle) = self.take_idle(losses) {
+        let era = *lost.borrow_and_update();
+        let (raw, opened) = if let Some(idle) = self.take_idle(era) {
             (idle.raw, idle.opened)
         } else {
             let opened = tokio::select! {
@@ -114,22 +124,13 @@ impl Connections {
         };
         let pool = Arc::clone(self);
         let state = State::Ready;
-        Ok(Connection {
-            raw: Some(raw),
-            opened,
-            state,
-            in_transaction: false,
-            lost,
-            losses,
-            pool,
-            permit: Some(permit),
-        })
+        Ok(Connection { raw: Some(raw), opened, state, in_transaction: false, lost, era, pool, permit: Some(permit) })
     }
 
     /// A connection that is open and good.
-    fn take_idle(&self, losses: u64) -> Option<Idle> {
+    fn take_idle(&self, era: Era) -> Option<Idle> {
         let mut idle = self.idle();
-        idle.retain(|idle| idle.is_good(losses));
+        idle.retain(|idle| idle.is_good(era));
         idle.pop()
     }
 
@@ -146,8 +147,20 @@ impl Connections {
 
     /// The server does not answer any more: what is under way is given up, and every connection is closed.
     pub(super) fn lose(&self) {
-        self.losses.send_modify(|losses| *losses += 1);
+        self.era.send_modify(|era| era.losses += 1);
         self.idle().clear();
+    }
+
+    /// What a connection of this era has prepared does not fit the tables any more, and so it is with the others.
+    fn outdate(&self, era: Era) {
+        self.era.send_if_modified(|now| {
+            if now.changes == era.changes {
+                tracing::info!("a column has got another type: connections are opened anew");
+                now.changes += 1;
+            }
+            // Nobody who waits needs to know.
+            false
+        });
     }
 
     /// Lends no more, waits for those that are lent, and takes leave of the server.
@@ -170,17 +183,17 @@ impl Connections {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self, raw: PgConnection, opened: Instant, losses: u64) {
-        let idle = Idle { raw, opened, since: Instant::now(), losses };
-        if !self.permits.is_closed() && idle.is_good(*self.losses.borrow()) {
+    fn give_back(&self, raw: PgConnection, opened: Instant, era: Era) {
+        let idle = Idle { raw, opened, since: Instant::now(), era };
+        if !self.permits.is_closed() && idle.is_good(*self.era.borrow()) {
             self.idle().push(idle);
         }
     }
 }
 
 impl Idle {
-    fn is_good(&self, losses: u64) -> bool {
-        self.losses == losses && self.opened.elapsed() < LIFETIME && self.since.elapsed() < IDLE_TIMEOUT
+    fn is_good(&self, era: Era) -> bool {
+        self.era == era && self.opened.elapsed() < LIFETIME && self.since.elapsed() < IDLE_TIMEOUT
     }
 }
 
@@ -201,8 +214,8 @@ pub(super) struct Connection {
     opened: Instant,
     state: State,
     in_transaction: bool,
-    lost: watch::Receiver<u64>,
-    losses: u64,
+    lost: watch::Receiver<Era>,
+    era: Era,
     pool: Arc<Connections>,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -240,7 +253,12 @@ impl Connection {
         };
         // A text with a comment is never sent again, and must not push a statement out of those that stay prepared.
         let query = sqlx::query_with(sqlx::AssertSqlSafe(sql), values).persistent(comment.is_none());
-        self.call(query, self.pool.deadline()).await
+        let rows = self.call(query, self.pool.deadline()).await;
+        rows.inspect_err(|error| {
+            if is_outdated(error) {
+                self.pool.outdate(self.era);
+            }
+        })
     }
 
     /// Runs statements without values, in one message, and gives all their rows.
@@ -317,7 +335,7 @@ impl Connection {
         }
     }
 
-    fn begin_call(&mut self) -> Result<(&mut PgConnection, &mut watch::Receiver<u64>), DbErr> {
+    fn begin_call(&mut self) -> Result<(&mut PgConnection, &mut watch::Receiver<Era>), DbErr> {
         let is_ready = self.state == State::Ready;
         let raw = self.raw.as_mut().filter(|_| is_ready);
         let raw = raw.ok_or_else(|| unreachable("the connection broke earlier in this transaction"))?;
@@ -360,10 +378,10 @@ fn ends_session(error: &dyn sqlx::error::DatabaseError) -> bool {
 impl Drop for Connection {
     fn drop(&mut self) {
         let (Some(mut raw), Some(permit)) = (self.raw.take(), self.permit.take()) else { return };
-        let (pool, opened, losses) = (Arc::clone(&self.pool), self.opened, self.losses);
+        let (pool, opened, era) = (Arc::clone(&self.pool), self.opened, self.era);
         let (state, in_transaction) = (self.state, self.in_transaction);
         match (state, in_transaction, tokio::runtime::Handle::try_current()) {
-            (State::Ready, false, _) => pool.give_back(raw, opened, losses),
+            (State::Ready, false, _) => pool.give_back(raw, opened, era),
             (State::Ready | State::Busy, _, Ok(runtime)) => {
                 runtime.spawn(async move {
                     let ended = async {
@@ -377,7 +395,7 @@ impl Drop for Connection {
                     // A server that is only busy takes as long as it takes to undo a transaction, as a new session would.
                     let patience = if state == State::Busy { AFTERMATH } else { CONNECT_TIMEOUT };
                     if let Ok(Ok(())) = timeout(patience, ended).await {
-                        pool.give_back(raw, opened, losses);
+                        pool.give_back(raw, opened, era);
                     } else {
                         drop(raw);
                         // Its place is taken until the server has noticed, so that there are never more than agreed.

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::administration::{parse_address, without_float_digits};
 use super::connections::{CONNECTION_CHECK, Connection, Connections, Terms, unreachable};
 use super::consistency::{LogPosition, Sealer};
-use super::failure::is_lost;
+use super::failure::{is_lost, is_outdated};
 use super::health::{Health, Seen};
 use super::pools::{Pool, Role};
 use super::running::Running;
@@ -199,8 +199,13 @@ impl Door {
         Ok((connection, LogPosition { bytes: row.try_get_by_index(2)?, ..seen.position }))
     }
 
-    /// Waits for a connection, and runs one statement on it.
+    /// Waits for a connection, and runs one statement on it; on a new one, where a migration came in between.
     pub(super) async fn rows(&self, meter: &Meter, statement: NamedStatement) -> Result<Vec<QueryResult>, DbErr> {
+        let rows = self.rows_once(meter, statement.clone()).await;
+        if rows.as_ref().is_err_and(is_outdated) { self.rows_once(meter, statement).await } else { rows }
+    }
+
+    async fn rows_once(&self, meter: &Meter, statement: NamedStatement) -> Result<Vec<QueryResult>, DbErr> {
         let mut connection = self.acquire(meter).await?;
         self.run(&mut connection, meter, statement).await
     }

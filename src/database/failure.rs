@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use crate::error::Error;
@@ -16,6 +17,8 @@ impl From<DbErr> for Error {
             Some("57014" | "55P03") => Self::Timeout,
             // a deadlock, a serialization failure, or on a replica a conflict with what it replays
             Some("40001" | "40P01") => Self::Interrupted(Arc::new(error)),
+            // a migration, within a transaction
+            _ if is_outdated(&error) => Self::Interrupted(Arc::new(error)),
             // a session or the server that ends or starts; a primary that has become a replica
             Some("57P01" | "57P02" | "57P03" | "25006") => Self::Unavailable(Arc::new(error)),
             // no connection; no resources: disk, memory, connections
@@ -37,6 +40,14 @@ pub(super) fn is_lost(error: &DbErr) -> bool {
         Some(code) => matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "25006") || code.starts_with("08"),
         None => is_connection(error) && !matches!(error, DbErr::ConnectionAcquire(_)),
     }
+}
+
+/// Whether a statement was prepared for a table that has changed since: a migration gave a column another type. It was
+/// refused before it did anything.
+pub(super) fn is_outdated(error: &DbErr) -> bool {
+    let error = database_error(error).and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    // The code is that of everything that is not supported, and the message may be translated.
+    error.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
 }
 
 /// The database's own error, where the database answered at all.

@@ -61,6 +61,7 @@ mod pooler;
 mod pools;
 mod rehearsal;
 mod replication;
+mod rollout;
 mod seed;
 mod shutdown;
 mod telemetry;

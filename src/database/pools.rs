@@ -130,7 +130,8 @@ pub struct Pools {
     budget: Budget,
     of_primary: [Pool; 2],
     of_replicas: Vec<Pool>,
-    assumes_cores: bool,
+    /// Whether the settings tell how many cores a database host has.
+    tells_cores: bool,
 }
 
 impl Pools {
@@ -170,9 +171,7 @@ impl Pools {
                 pool(Role::Replica, &format!("replica-{number}"), connections, server)
             })
             .collect();
-        let is_remote = of_primary.iter().chain(&of_replicas).any(|pool| pool.server.host != Host::ThisMachine);
-        let assumes_cores = is_remote && settings.database_cores.is_none();
-        Ok(Self { budget, of_primary, of_replicas, assumes_cores })
+        Ok(Self { budget, of_primary, of_replicas, tells_cores: settings.database_cores.is_some() })
     }
 
     /// The pools of the doors of the primary: for rows and writes, and read-only.
@@ -201,7 +200,11 @@ impl Pools {
     /// Whether this machine's cores stand for those of another host, since the settings do not tell those.
     #[must_use]
     pub fn assumes_cores(&self) -> bool {
-        self.assumes_cores
+        self.all().any(|pool| self.assumes_cores_of(pool))
+    }
+
+    fn assumes_cores_of(&self, pool: &Pool) -> bool {
+        !self.tells_cores && pool.server.host != Host::ThisMachine
     }
 
     /// What all doors to a door's server ask of it.
@@ -216,6 +219,7 @@ impl Pools {
                 .collect(),
             on_host: to_host.map(|pool| pool.connections).sum(),
             budget: self.budget,
+            assumes_cores: self.assumes_cores_of(door),
         }
     }
 }
@@ -229,6 +233,8 @@ pub struct Load {
     pub on_host: u32,
     /// What the host can work on at once.
     pub budget: Budget,
+    /// Whether that follows from the cores of this machine although the host is another one.
+    pub assumes_cores: bool,
 }
 
 /// How many connections a server takes from us.
@@ -327,7 +333,7 @@ impl Arithmetic {
     /// The whole sum.
     #[must_use]
     pub fn sum(&self) -> String {
-        let Load { doors, on_host, budget } = &self.load;
+        let Load { doors, on_host, budget, .. } = &self.load;
         let Capacity { max_connections, reserved, limit } = self.capacity;
         let instances = budget.instances;
         let names: Vec<String> = doors.iter().map(|(name, connections)| format!("{name} {connections}")).collect();

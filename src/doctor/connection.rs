@@ -98,6 +98,12 @@ pub(super) async fn pools(server: &Server, inspection: &Inspection) -> [Finding;
 fn judge_pools(arithmetic: &Arithmetic) -> Judgement {
     let verdict = arithmetic.verdict();
     match verdict {
+        PoolVerdict::Fits if arithmetic.load.assumes_cores => {
+            let meaning =
+                "these are the cores of this machine: the host may work on more statements at once, or on fewer";
+            Judgement::warn(arithmetic.sum(), meaning)
+                .remedy("set TRELLIS_DATABASE_CORES and TRELLIS_DATABASE_DISKS to what the database host has")
+        }
         PoolVerdict::Fits => Judgement::ok(arithmetic.sum()),
         PoolVerdict::OverBudget => Judgement::warn(arithmetic.sum(), verdict.meaning()).remedy(verdict.remedy()),
         PoolVerdict::NoRoom => Judgement::fail(arithmetic.sum(), verdict.meaning()).remedy(verdict.remedy()),

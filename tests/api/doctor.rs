@@ -7,11 +7,14 @@ use std::io::Write;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::Value;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, UnixStream};
 use trellis::database::{Addresses, administration};
 
-use crate::harness::{World, cluster, eventually, one};
+use crate::harness::{SECRET, World, cluster, eventually, one};
 use crate::instance::{DataDirectory, Ended, Instance, run, trellis};
 use crate::pooler::Pooler;
 
@@ -518,6 +521,42 @@ async fn a_pooler_that_swaps_connections_is_found_and_one_that_keeps_sessions_is
             assert!(report.remedies("primary pooler")[0].contains("pool_mode = session"), "{report:?}");
         }
     }
+}
+
+/// The port of a way to a server over TCP, where its own is a socket.
+async fn over_tcp(server: &str) -> u16 {
+    let server: PgConnectOptions = server.parse().unwrap();
+    let socket = server.get_socket().unwrap().join(format!(".s.PGSQL.{}", server.get_port()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_host_whose_cores_nobody_told_is_found_by_the_doctor_and_by_the_start() {
+    let world = World::new().await;
+    let database: String = one(&world.sql, "SELECT current_database()::text").await.try_get_by_index(0).unwrap();
+    // It leads to this machine all the same, and cannot be told from the name of another.
+    let primary = format!("postgres://trellis@127.1:{}/{database}", over_tcp(&world.addresses.primary).await);
+    let addresses = Addresses { primary, replicas: world.addresses.replicas.clone() };
+
+    let report = examine(&addresses, &[]).await;
+    assert_eq!(report.finding("primary pools")["verdict"], "WARN", "{report:?}");
+    assert!(report.remedies("primary pools")[0].starts_with("set TRELLIS_DATABASE_CORES"), "{report:?}");
+    assert_eq!(report.finding("replica-1 pools")["verdict"], "OK", "it is on this machine: {report:?}");
+    let told = examine(&addresses, &["--database-cores", "4"]).await;
+    assert_eq!(told.finding("primary pools")["verdict"], "OK", "{told:?}");
+
+    let words = ["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--database-url", &addresses.primary];
+    let mut server = Instance::spawn(trellis().args(words));
+    let line = server.logs("TRELLIS_DATABASE_CORES").await;
+    assert!(line.contains("WARN") && line.contains("as many as this machine"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

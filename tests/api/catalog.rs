@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
 use trellis::database::constraint::CONSTRAINTS;
+use trellis::registry::{self, Parents, Registered, Sample};
 
 use crate::harness::World;
 
@@ -127,7 +128,8 @@ async fn every_foreign_key_has_an_index_and_a_name_and_restricts_deletion() {
     let sql = format!(
         "SELECT t.relname::text, c.conname::text, pg_get_constraintdef(c.oid), cardinality(c.conkey), \
            (SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = c.conkey[1]), \
-           EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisvalid AND i.indkey[0] = c.conkey[1]) \
+           EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisvalid AND i.indkey[0] = c.conkey[1] \
+             AND pg_get_expr(i.indpred, i.indrelid) ~ '^\\(+deleted_at IS NULL\\)') \
          {} ORDER BY 2",
         of_constraints('f')
     );
@@ -139,8 +141,26 @@ async fn every_foreign_key_has_an_index_and_a_name_and_restricts_deletion() {
         assert_eq!(key.try_get_by_index::<i32>(3).unwrap(), 1, "{name} has one column");
         assert_eq!(name, format!("fk_{table}_{column}"));
         assert!(definition.ends_with("(id) ON DELETE RESTRICT"), "{name}: {definition}");
-        assert!(key.try_get_by_index::<bool>(5).unwrap(), "an index leads with the column of {name}");
+        assert!(key.try_get_by_index::<bool>(5).unwrap(), "an index of live rows leads with the column of {name}");
     }
+}
+
+/// The indexes of foreign keys hold no deleted rows, so they serve joins, and not the check of a row that is removed for
+/// good: that would read the whole table.
+#[tokio::test]
+async fn no_row_that_others_refer_to_is_ever_removed_for_good() {
+    let world = World::new().await;
+    let user = world.user("ada").await;
+    let workspace = world.workspace("home", user).await;
+    world.fill(workspace, user, [1, 1, 1]).await;
+    let sample = Sample::of(&world.sql, Parents::Largest).await.unwrap();
+    let registered: Vec<Registered> = registry::representative(&sample).collect();
+    assert!(registered.len() >= 300, "{}", registered.len());
+    let removes = |one: &&Registered| one.statement.sql().contains("DELETE FROM");
+    let removing: Vec<&str> = registered.iter().filter(removes).map(Registered::name).collect();
+    assert_eq!(removing, ["idempotency_purge"]);
+    let referred = format!("SELECT DISTINCT c.confrelid::regclass::text {} ORDER BY 1", of_constraints('f'));
+    assert_eq!(texts(&world.sql, &referred).await, ["projects", "tasks", "users", "workspaces"]);
 }
 
 /// An index's key columns and predicate; two that share a table and a predicate may repeat each other.

@@ -197,6 +197,8 @@ async fn on_a_private_cluster_every_line_is_ok_in_json_and_in_text() {
     assert!(report.findings.len() >= 49, "{:#?}", report.findings);
     assert!(report.findings.values().all(|finding| finding["verdict"] == "OK"));
     assert_eq!(report.finding("primary missing")["found"], "none: 19 indexes of the migrations are as designed");
+    let of_keys = "8 foreign keys, each with an index; 8 not of all rows, so deleting is marking and not DELETE";
+    assert_eq!(report.finding("primary foreign keys")["found"], of_keys);
     assert!(report.finding("primary UUID versions")["found"].as_str().unwrap().contains(" sampled in 7 tables"));
 
     let text = run(&mut data.command(&["doctor", "--database-cores", "4"])).await;

@@ -85,7 +85,11 @@ pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Resu
         for finding in &findings {
             say(finding.to_string());
         }
-        say(format!("{} migrations, up and down, and {} files: {number}", migrations.len(), options.files.len()));
+        let files = match options.files.len() {
+            1 => "1 file".to_owned(),
+            many => format!("{many} files"),
+        };
+        say(format!("{} migrations, up and down, and {files}: {number}", migrations.len()));
     }
     anyhow::ensure!(findings.is_empty(), "{number}");
     Ok(())

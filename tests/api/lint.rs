@@ -207,7 +207,7 @@ async fn a_finding_names_its_file_and_says_what_to_write_instead() {
     for part in [
         &format!("{path}: require-concurrent-index-deletion\n  DROP INDEX idx_tasks_list;\n  problem: "),
         "\n  instead: DROP INDEX CONCURRENTLY IF EXISTS",
-        "and 1 files: 1 finding",
+        "and 1 file: 1 finding",
     ] {
         assert!(ended.out.contains(part), "{part}: {ended:?}");
     }

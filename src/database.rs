@@ -26,7 +26,7 @@ mod watcher;
 pub use consistency::{LogPosition, Sealer};
 pub use door::{Door, Reader, Target, Writer};
 pub use explain::{Planning, Sent};
-pub(crate) use failure::sqlstate;
+pub(crate) use failure::{is_outdated, sqlstate};
 pub use idempotency::IdempotencyKey;
 pub use inspection::{Inspection, StartError};
 pub use meter::{Batched, Executed, Meter, Origin};

@@ -91,10 +91,12 @@ pub fn every(sample: &Sample) -> impl Iterator<Item = Registered> {
     few(sample).into_iter().chain(task::shapes().into_iter().flat_map(|shape| shape.statements(sample)))
 }
 
-/// What every command sends, made anew: each row that is created has an id of its own.
+/// What every command sends, made anew: each row that is created has an id of its own. Last comes what a write under an
+/// idempotency key sends besides.
 #[must_use]
 pub fn writes(sample: &Sample) -> Vec<Registered> {
-    write::statements(sample)
+    let of_keys = of_database(sample).filter(|registered| registered.kind == Kind::Write);
+    write::statements(sample).into_iter().chain(of_keys).collect()
 }
 
 /// Those of the texts that are in no statement of the registry.
@@ -115,14 +117,18 @@ fn few(sample: &Sample) -> Vec<Registered> {
     all.extend(list::statements(sample));
     all.extend(reports(sample));
     all.extend(write::statements(sample));
-    all.extend(database::statements(sample.viewer).into_iter().map(|statement| Registered {
-        kind: if statement.name().starts_with("idempotency") { Kind::Write } else { Kind::Upkeep },
-        variant: String::new(),
-        statement,
-    }));
+    all.extend(of_database(sample));
     let at_start = migrate::statements().into_iter().chain([token::user_by_email(&sample.email)]);
     all.extend(at_start.map(|statement| Registered { kind: Kind::Upkeep, variant: String::new(), statement }));
     all
+}
+
+fn of_database(sample: &Sample) -> impl Iterator<Item = Registered> {
+    database::statements(sample.viewer).into_iter().map(|statement| Registered {
+        kind: if statement.name().starts_with("idempotency") { Kind::Write } else { Kind::Upkeep },
+        variant: String::new(),
+        statement,
+    })
 }
 
 /// The statement that loads keys of one group; none for no keys.

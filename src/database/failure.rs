@@ -44,7 +44,7 @@ pub(super) fn is_lost(error: &DbErr) -> bool {
 
 /// Whether a statement was prepared for a table that has changed since: a migration gave a column another type. It was
 /// refused before it did anything.
-pub(super) fn is_outdated(error: &DbErr) -> bool {
+pub(crate) fn is_outdated(error: &DbErr) -> bool {
     let error = database_error(error).and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     // The code is that of everything that is not supported, and the message may be translated.
     error.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))

@@ -123,6 +123,7 @@ pub(super) fn purge() -> NamedStatement {
 
 /// Every statement of this file, as a caller would send it.
 pub(super) fn statements(viewer: Uuid) -> [NamedStatement; 4] {
-    let (id, key) = (clock::new_id(), IdempotencyKey { viewer, key: "a key".to_owned() });
+    let id = clock::new_id();
+    let key = IdempotencyKey { viewer, key: id.to_string() };
     [claim(id, &key, vec![0; 32]), answer(&key, vec![0; 32]), keep(id, "{}".to_owned()), purge()]
 }

@@ -209,14 +209,35 @@ async fn play(stage: &Stage, subject: &Subject, skipped: usize) -> Result<(), Db
             }
         }
         Subject::Script { name, statements } => {
-            let progress = Progress::new("statements", statements.len().try_into().unwrap_or_default(), 0);
-            for statement in statements {
-                stage.run(name, statement).await?;
+            let transactions = transactions(statements);
+            let progress = Progress::new("transactions", transactions.len().try_into().unwrap_or_default(), 0);
+            for transaction in transactions {
+                let mut say = |line: String| tracing::info!("{line}");
+                patiently(name, &mut say, async || stage.run(name, transaction).await).await?;
                 progress.advance(1);
             }
         }
     }
     Ok(())
+}
+
+/// A file's statements, taken together from BEGIN to its end, each of the others by itself: what is tried again where it
+/// does not get its lock.
+fn transactions(statements: &[String]) -> Vec<&[String]> {
+    let is_one = |statement: &String, words: &[&str]| {
+        let first = statement.split_whitespace().next().unwrap_or_default();
+        words.iter().any(|word| first.eq_ignore_ascii_case(word))
+    };
+    let (mut all, mut begun) = (Vec::new(), None);
+    for (place, statement) in statements.iter().enumerate() {
+        if is_one(statement, &stage::BEGIN) {
+            begun.get_or_insert(place);
+        } else if begun.is_none() || is_one(statement, &stage::END) {
+            all.push(&statements[begun.take().unwrap_or(place)..=place]);
+        }
+    }
+    all.extend(begun.map(|place| &statements[place..]));
+    all
 }
 
 /// Migrates until all tables are there that are filled, and says how many migrations that took.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::sample::Target;
 use super::{Kind, Registered, Sample};
+use crate::clock;
 use crate::commands::{Change, comment, member, project, task, workspace};
 use crate::database::Command;
 use crate::entities::member::Role;
@@ -37,7 +38,7 @@ fn creations(sample: &Sample) -> Vec<Registered> {
             &member::Add {
                 viewer,
                 workspace_id,
-                email: format!("{viewer}@example.com"),
+                email: format!("{}@example.com", clock::new_id()),
                 name: None,
                 role: Role::Viewer,
             },

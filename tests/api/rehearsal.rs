@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use migration::Migrator;
+use sea_orm::ConnectionTrait;
 use sea_orm_migration::MigratorTrait;
 use serde_json::Value;
 use trellis::database::administration;
@@ -24,7 +25,13 @@ async fn rehearse(words: &[&str]) -> Command {
 
 /// What it found, as JSON, and that its process left no database.
 async fn report(command: &mut Command) -> (Ended, Value) {
-    let instance = Instance::spawn(command.arg("--json"));
+    let (ended, report) = reported(Instance::spawn(command.arg("--json"))).await;
+    assert_eq!(report["left_out"], serde_json::json!([]), "all of the load runs");
+    (ended, report)
+}
+
+/// The same of one that has begun.
+async fn reported(instance: Instance) -> (Ended, Value) {
     let process = instance.pid();
     let ended = instance.ended().await;
     assert_eq!(databases(process).await, 0);
@@ -33,7 +40,6 @@ async fn report(command: &mut Command) -> (Ended, Value) {
         report["reads"].as_i64().unwrap() > 10 && report["writes"].as_i64().unwrap() > 10,
         "there is a load: {report}"
     );
-    assert_eq!(report["left_out"], serde_json::json!([]), "all of the load runs");
     (ended, report)
 }
 
@@ -58,6 +64,36 @@ impl Drop for Sql {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Locks something in the scratch database of a rehearsal, from before its first step until it has given up on a step.
+async fn locked_out(words: &[&str], lock: &str) -> (Ended, Value) {
+    let mut rehearsal = Instance::spawn(rehearse(words).await.arg("--json"));
+    let server = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
+    let find = format!(
+        "SELECT max(datname::text), count(*) FROM pg_stat_activity \
+         WHERE datname ~ '^trellis_scratch_[0-9]+_{}$' AND application_name LIKE 'trellis load %'",
+        rehearsal.pid()
+    );
+    let database = eventually("its load begins", || async {
+        let row = one(&server, &find).await;
+        row.try_get_by_index::<Option<String>>(0).unwrap().ok_or("it has not yet")
+    })
+    .await;
+    let holder = administration::connect(&cluster().await.primary_url(&database)).await.unwrap();
+    holder.execute_unprepared(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {lock}")).await.unwrap();
+    let told = rehearsal.logs("locked out  ").await;
+    assert!(told.contains("it is tried again in 1 s"), "{told}");
+    holder.execute_unprepared("COMMIT").await.unwrap();
+    holder.close().await.unwrap();
+    server.close().await.unwrap();
+    reported(rehearsal).await
+}
+
+/// Which steps gave up on a lock.
+fn given_up(report: &Value) -> Vec<bool> {
+    let steps = report["steps"].as_array().unwrap().iter();
+    steps.map(|step| step["locked_out"].as_bool().unwrap()).collect()
 }
 
 /// How many scratch databases the process of this number has.
@@ -112,8 +148,11 @@ async fn what_is_pending_is_rehearsed_step_by_step_and_index_builds_block_nobody
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_named_migration_is_rehearsed_from_the_schema_before_it() {
-    let (ended, report) = report(&mut rehearse(&["--migration", "000020", PATIENT[0], PATIENT[1]]).await).await;
+    let mut command = rehearse(&["--migration", "000020", PATIENT[0], PATIENT[1]]).await;
+    let (ended, report) = reported(Instance::spawn(command.arg("--json"))).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    let of_its_table = serde_json::json!(["idempotency_claim", "idempotency_keep"]);
+    assert_eq!(report["left_out"], of_its_table, "what needs the table is not sent");
     let [step] = &report["steps"].as_array().unwrap()[..] else { panic!("one step: {report}") };
     assert!(step["statement"].as_str().unwrap().starts_with("CREATE TABLE idempotency_keys"), "{step}");
     assert_eq!(step["lock"], "SHARE ROW EXCLUSIVE on users", "the foreign key's");
@@ -141,6 +180,56 @@ async fn a_rewrite_under_access_exclusive_is_found_with_its_lock_and_who_waited(
     assert!(sleep["waited_ms"].as_f64().unwrap() > 300.0, "{sleep}");
     assert!(sleep["longest_write_ms"].as_f64().unwrap() > 300.0, "{sleep}");
     assert!(problems(sleep)[0].contains(" more than 100: nobody reads or writes the table"), "{sleep}");
+    // What was prepared for the column as it was is sent again, as the server does, and is no fault.
+    assert!(report["sent_again"].as_i64().unwrap() > 0, "{report}");
+    assert_eq!(problems(sleep).len(), 1, "{sleep}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_users_and_idempotency_keys_is_there_to_be_blocked() {
+    let sql = "BEGIN; LOCK TABLE users IN SHARE MODE; SELECT pg_sleep(4); COMMIT; \
+               BEGIN; LOCK TABLE idempotency_keys IN SHARE MODE; SELECT pg_sleep(2); COMMIT;";
+    let (ended, report) = of_sql(sql, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let [_, users, _, keys] = &report["steps"].as_array().unwrap()[..] else { panic!("four steps: {report}") };
+    assert_eq!((&users["lock"], &users["waited"]), (&"SHARE on users".into(), &"member_add".into()));
+    assert_eq!((&keys["lock"], &keys["waited"]), (&"SHARE on idempotency_keys".into(), &"idempotency_claim".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_is_locked_out_is_tried_again_in_a_transaction_and_without() {
+    let limit = ["--limit-ms", "20000"];
+    let (ended, report) =
+        locked_out(&[&["--migration", "000020"], &limit[..]].concat(), "LOCK TABLE users IN ROW EXCLUSIVE MODE").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(given_up(&report), [true, false], "{report}");
+
+    let (ended, report) =
+        locked_out(&[&["--migration", "000026"], &limit[..]].concat(), "SELECT count(*) FROM tasks").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let steps = report["steps"].as_array().unwrap();
+    let first_word = |step: &Value| step["statement"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(steps.iter().map(first_word).collect::<Vec<_>>(), ["CREATE", "DROP", "CREATE"], "{report}");
+    assert_eq!(given_up(&report), [true, false, false], "what was built by half is dropped first");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_of_a_file_that_is_locked_out_is_tried_again_as_a_whole() {
+    let sql = "ALTER TABLE projects ADD COLUMN one integer; \
+               BEGIN; ALTER TABLE workspaces ADD COLUMN one integer; ALTER TABLE users ADD COLUMN one integer; COMMIT; \
+               ALTER TABLE tasks ADD COLUMN one integer;";
+    let file = Sql::new(sql);
+    let words = ["--sql", file.0.to_str().unwrap(), "--limit-ms", "20000"];
+    let (ended, report) = locked_out(&words, "LOCK TABLE users IN ROW EXCLUSIVE MODE").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let of_tables: Vec<&str> = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["statement"].as_str().unwrap().split(' ').nth(2).unwrap())
+        .collect();
+    assert_eq!(of_tables, ["projects", "workspaces", "users", "workspaces", "users", "tasks"], "{report}");
+    assert_eq!(given_up(&report), [false, false, true, false, false, false], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

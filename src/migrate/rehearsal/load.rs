@@ -1,5 +1,7 @@
-//! What goes on while a migration runs: reads and writes as requests send them, each with its time.
+//! What goes on while a migration runs: reads and writes as requests send them, each with its time. A write is made in
+//! a transaction and under an idempotency key.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 use tokio::task::JoinSet;
 
-use crate::database::{NamedStatement, administration, sqlstate};
+use crate::database::{NamedStatement, administration, is_outdated, sqlstate};
 use crate::registry::{self, Kind, Sample};
 
 /// How many connections read, and how many write.
@@ -23,8 +25,8 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// How many different reads there are at most.
 const READS: usize = 120;
 
-/// What is written again and again: every table but those of users and of idempotency keys.
-const WRITES: [&str; 9] = [
+/// What is written again and again: every table. `member_add` makes a user too.
+const WRITES: [&str; 10] = [
     "task_create",
     "task_update",
     "comment_create",
@@ -33,8 +35,13 @@ const WRITES: [&str; 9] = [
     "project_create",
     "project_update",
     "workspace_update",
+    "member_add",
     "member_update",
 ];
+
+/// What comes before and after each of them in its transaction, since it is made under an idempotency key.
+const CLAIM: &str = "idempotency_claim";
+const KEEP: &str = "idempotency_keep";
 
 /// One statement of the load.
 #[derive(Clone, Debug)]
@@ -47,8 +54,11 @@ pub struct Done {
     pub began: Instant,
     /// When its answer was there.
     pub ended: Instant,
-    /// What it failed with, where that was no timeout.
+    /// What it failed with, where that was neither a timeout nor something that the server tries again by itself.
     pub error: Option<String>,
+    /// Whether its connection had prepared it for a column that has another type now. Then it was sent again over a new
+    /// one, as the server does.
+    pub outdated: bool,
 }
 
 /// Statements that are sent until they are stopped.
@@ -74,34 +84,34 @@ impl Load {
         let stride = reads.len().div_ceil(READS).max(1);
         let reads = reads.into_iter().step_by(stride).collect();
         let connection = connect(address, "trial").await?;
-        let (mut left_out, mut texts) = (Vec::new(), Vec::new());
+        let mut left_out = Vec::new();
         let reads = tried(&connection, reads, &mut left_out).await;
-        let writes = tried(&connection, commands(&sample, &WRITES), &mut left_out).await;
+        let writes = commands(&sample, WRITES.into_iter().chain([CLAIM, KEEP]));
+        let writes = tried(&connection, writes, &mut left_out).await;
         connection.close().await?;
-        let names: Vec<&'static str> = writes.iter().map(NamedStatement::name).collect();
-        texts.extend(reads.iter().chain(&writes).map(|statement| (statement.sql().to_owned(), statement.name())));
+        let texts =
+            reads.iter().chain(&writes).map(|statement| (statement.sql().to_owned(), statement.name())).collect();
+        let good: BTreeSet<&'static str> = writes.iter().map(NamedStatement::name).collect();
 
         let (stop, mut workers) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         let (sample, reads) = (Arc::new(sample), Arc::new(reads));
         for number in 0..READERS {
-            let (connection, stop, reads) = (connect(address, "read").await?, Arc::clone(&stop), Arc::clone(&reads));
+            let (session, reads) = (Session::open(address, Role::Reader, &stop).await?, Arc::clone(&reads));
             // Each begins at another place.
             let first = number * reads.len() / READERS;
-            workers.spawn(async move {
-                let next = |number: usize| reads.get((first + number) % reads.len().max(1)).cloned();
-                repeat(&connection, &stop, false, next).await
-            });
+            workers.spawn(session.repeat(move |number| {
+                let read = reads.get((first + number) % reads.len().max(1));
+                read.into_iter().cloned().collect()
+            }));
         }
         for number in 0..WRITERS {
-            let (connection, stop, sample) = (connect(address, "write").await?, Arc::clone(&stop), Arc::clone(&sample));
-            let (names, first) = (names.clone(), number * names.len() / WRITERS);
-            workers.spawn(async move {
-                let next = |number: usize| {
-                    let name = names.get((first + number) % names.len().max(1))?;
-                    commands(&sample, &[name]).into_iter().next()
-                };
-                repeat(&connection, &stop, true, next).await
-            });
+            let (session, sample) = (Session::open(address, Role::Writer, &stop).await?, Arc::clone(&sample));
+            let (good, first) = (good.clone(), number * WRITES.len() / WRITERS);
+            workers.spawn(session.repeat(move |number| {
+                let main = WRITES[(first + number) % WRITES.len()];
+                let all = if good.contains(main) { vec![CLAIM, main, KEEP] } else { Vec::new() };
+                commands(&sample, all.into_iter().filter(|name| good.contains(name)))
+            }));
         }
         left_out.sort_unstable();
         left_out.dedup();
@@ -129,16 +139,11 @@ async fn connect(address: &str, kind: &str) -> Result<DatabaseConnection, DbErr>
     Ok(connection)
 }
 
-/// The main statements of commands, made anew.
-fn commands(sample: &Sample, names: &[&str]) -> Vec<NamedStatement> {
-    let mut writes: Vec<NamedStatement> = Vec::new();
-    for registered in registry::writes(sample) {
-        let name = registered.name();
-        if names.contains(&name) && writes.iter().all(|write| write.name() != name) {
-            writes.push(registered.statement);
-        }
-    }
-    writes
+/// Statements of these names, made anew, in this order.
+fn commands(sample: &Sample, names: impl Iterator<Item = &'static str>) -> Vec<NamedStatement> {
+    let made = registry::writes(sample);
+    let find = |name| made.iter().find(|registered| registered.name() == name);
+    names.filter_map(find).map(|registered| registered.statement.clone()).collect()
 }
 
 /// Those that the schema as it is can run, as far as there was time to try them.
@@ -167,27 +172,87 @@ pub fn in_short(error: &DbErr) -> String {
     text.rsplit_once("error returned from database: ").map_or(text.as_str(), |(_, message)| message).to_owned()
 }
 
-/// Sends one statement after the other, until it is told to stop.
-async fn repeat(
-    connection: &DatabaseConnection,
-    stop: &AtomicBool,
-    writes: bool,
-    next: impl Fn(usize) -> Option<NamedStatement>,
-) -> Vec<Done> {
-    // A deadlock is tried again by the server, and a timeout is told by its time.
-    let is_passing =
-        |error: &DbErr| sqlstate(error).is_some_and(|code| ["57014", "40001", "40P01"].contains(&code.as_str()));
-    let (mut number, mut all) = (0, Vec::new());
-    while let Some(statement) = next(number)
-        && !stop.load(Ordering::Relaxed)
-    {
-        number += 1;
-        let (name, began) = (statement.name(), Instant::now());
-        let error = connection.query_all_raw(statement.into()).await.err();
-        let ended = Instant::now();
-        let error = error.filter(|error| !is_passing(error)).map(|error| in_short(&error));
-        all.push(Done { name, writes, began, ended, error });
-        tokio::time::sleep(PAUSE).await;
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Statements, each by itself.
+    Reader,
+    /// Transactions.
+    Writer,
+}
+
+/// A connection that sends until it is told to stop.
+struct Session {
+    role: Role,
+    address: String,
+    connection: DatabaseConnection,
+    stop: Arc<AtomicBool>,
+    done: Vec<Done>,
+}
+
+impl Session {
+    async fn open(address: &str, role: Role, stop: &Arc<AtomicBool>) -> Result<Self, DbErr> {
+        let connection = connect(address, role.name()).await?;
+        Ok(Self { role, address: address.to_owned(), connection, stop: Arc::clone(stop), done: Vec::new() })
     }
-    all
+
+    /// Sends what `next` gives for 0, 1, 2, …; nothing, where it gives nothing.
+    async fn repeat(mut self, next: impl Fn(usize) -> Vec<NamedStatement>) -> Vec<Done> {
+        let mut number = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let statements = next(number);
+            number += 1;
+            if self.send(&statements).await.is_err_and(|error| is_outdated(&error)) {
+                if let Ok(connection) = connect(&self.address, self.role.name()).await {
+                    self.connection = connection;
+                }
+                let _ = self.send(&statements).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.done
+    }
+
+    /// Sends them, of a writer in a transaction, until one fails.
+    async fn send(&mut self, statements: &[NamedStatement]) -> Result<(), DbErr> {
+        if self.role == Role::Reader {
+            return self.run(statements).await;
+        }
+        self.connection.execute_unprepared("BEGIN").await?;
+        let sent = self.run(statements).await;
+        self.connection.execute_unprepared(if sent.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        sent
+    }
+
+    async fn run(&mut self, statements: &[NamedStatement]) -> Result<(), DbErr> {
+        // A deadlock is tried again by the server, and a timeout is told by its time.
+        let is_passing = |error: &DbErr| {
+            is_outdated(error)
+                || sqlstate(error).is_some_and(|code| ["57014", "40001", "40P01"].contains(&code.as_str()))
+        };
+        for statement in statements {
+            let began = Instant::now();
+            let sent = self.connection.query_all_raw(statement.clone().into()).await.map(drop);
+            let error = sent.as_ref().err();
+            self.done.push(Done {
+                name: statement.name(),
+                writes: self.role == Role::Writer,
+                began,
+                ended: Instant::now(),
+                error: error.filter(|error| !is_passing(error)).map(in_short),
+                outdated: error.is_some_and(is_outdated),
+            });
+            sent?;
+        }
+        Ok(())
+    }
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "read",
+            Self::Writer => "write",
+        }
+    }
 }

@@ -32,6 +32,8 @@ pub struct Report {
     pub reads: usize,
     /// How many it wrote with.
     pub writes: usize,
+    /// How many were refused since a column has another type than they had been prepared for, and were sent again.
+    pub sent_again: usize,
     /// The longest write of the load before the first step, in milliseconds.
     pub longest_write_alone_ms: f64,
     /// Why the migration failed.
@@ -113,6 +115,7 @@ impl Report {
             left_out: Vec::new(),
             reads: 0,
             writes: 0,
+            sent_again: 0,
             longest_write_alone_ms: 0.0,
             error: error.map(in_short),
             steps: Vec::new(),
@@ -123,6 +126,7 @@ impl Report {
     pub fn add(&mut self, steps: Vec<Step>, watched: Vec<Watched>, alone: &Alone, load: &[Done]) {
         self.writes = load.iter().filter(|done| done.writes).count();
         self.reads = load.len() - self.writes;
+        self.sent_again = load.iter().filter(|done| done.outdated).count();
         self.longest_write_alone_ms = longest_write(load, alone.began, alone.ended);
         let writes_alone = writes_within(load, alone.began, alone.ended);
         let mut told = BTreeSet::new();
@@ -187,6 +191,14 @@ impl Report {
         }
         if !self.left_out.is_empty() {
             let _ = writeln!(text, "Not sent, since they need what comes: {}.", self.left_out.join(", "));
+        }
+        if self.sent_again > 0 {
+            let _ = writeln!(
+                text,
+                "{} statements found a column of another type than they were prepared for, and were sent again over a new \
+                 connection, as the server does.",
+                self.sent_again
+            );
         }
         let mut migration = "";
         for (number, step) in (1..).zip(&self.steps) {

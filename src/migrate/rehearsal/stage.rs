@@ -20,6 +20,10 @@ use crate::database::{administration, sqlstate};
 /// "Cannot run inside a transaction block."
 const ACTIVE_TRANSACTION: &str = "25001";
 
+/// The words that begin and end a transaction.
+pub(super) const BEGIN: [&str; 2] = ["BEGIN", "START"];
+pub(super) const END: [&str; 4] = ["COMMIT", "END", "ROLLBACK", "ABORT"];
+
 /// A statement that was run.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -124,11 +128,18 @@ impl Stage {
         done.and(ended)
     }
 
-    /// Runs a statement of a file.
-    pub async fn run(&self, file: &str, sql: &str) -> Result<(), DbErr> {
+    /// Runs statements of a file, until one fails; what it began is undone then.
+    pub async fn run(&self, file: &str, statements: &[String]) -> Result<(), DbErr> {
         let mut session = self.0.lock().await;
         file.clone_into(&mut session.migration);
-        session.execute(Statement::from_string(DbBackend::Postgres, sql)).await.map(drop)
+        for sql in statements {
+            let done = session.execute(Statement::from_string(DbBackend::Postgres, sql)).await;
+            if done.is_err() && session.in_transaction {
+                session.control("ROLLBACK").await?;
+            }
+            done?;
+        }
+        Ok(())
     }
 }
 
@@ -149,8 +160,8 @@ impl Session {
         let text = statement.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         let first = text.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         match first.as_str() {
-            "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => {
-                self.control(&first.replace("START", "BEGIN")).await?;
+            word if BEGIN.contains(&word) || END.contains(&word) => {
+                self.control(if BEGIN.contains(&word) { "BEGIN" } else { word }).await?;
                 Ok(ProxyExecResult::default())
             }
             // No step, but what the steps run under.

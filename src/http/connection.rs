@@ -4,22 +4,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::serve::Listener;
-use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::socket::Socket;
 use super::{App, router};
@@ -78,11 +77,15 @@ pub async fn serve(mut listener: TcpListener, app: Arc<App>, stop: impl Future<O
             Some(_) = connections.join_next() => admission.connections(connections.len()),
         }
     }
-    // Who has connected, and was not accepted yet, would be refused after all.
-    while let Some(accepted) = Listener::accept(&mut listener).now_or_never() {
-        accept(&mut connections, accepted);
+    // Who has connected, and was not accepted yet, would be refused after all. The kernel knows them; the runtime is told
+    // a moment later.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, address)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                accept(&mut connections, (stream, address));
+            }
+        }
     }
-    drop(listener);
     closing.send_replace(true);
     while connections.join_next().await.is_some() {}
 }
@@ -99,9 +102,9 @@ async fn answer(
     // Between two requests the same time runs as within the head of one: who may be silent gains nothing by being slow.
     http.timer(TokioTimer::new()).header_read_timeout(if connection.is_beyond_bound { RESERVE_TIMEOUT } else { idle });
     http.max_header_size(MAX_HEAD_BYTES).keep_alive(!connection.is_beyond_bound);
-    let asked = AtomicBool::new(false);
+    let asked = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+        asked.notify_one();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection);
         service.call(request)
@@ -113,15 +116,11 @@ async fn answer(
         _ = connection.as_mut() => return,
         _ = closed.wait_for(|closed| *closed) => {}
     }
-    connection.as_mut().graceful_shutdown();
-    let silence = async {
-        tokio::time::sleep(FIRST_REQUEST).await;
-        if asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
+    // What nothing has come on yet would be closed at once, though a request may be on its way.
     tokio::select! {
-        _ = connection => {}
-        () = silence => {}
+        _ = connection.as_mut() => return,
+        asked = timeout(FIRST_REQUEST, asked.notified()) => if asked.is_err() { return },
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }

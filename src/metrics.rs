@@ -1,7 +1,7 @@
 //! Figures for a monitoring system, in the text format of OpenMetrics: requests, statements, pools.
 //!
-//! Every label has few values. The names of operations come from clients: only the first hundred that did something for
-//! a caller get series of their own.
+//! Every label has few values. The names of operations come from clients: only those of trusted documents, and the first
+//! hundred others that did something for a caller, get series of their own.
 
 mod server;
 
@@ -43,7 +43,7 @@ struct OperationLabels {
 /// Keys of a batch: a level of a query may have thousands.
 const KEYS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 5_000.0];
 
-/// How many operations are told apart by name.
+/// How many operations are told apart by name, beside those of trusted documents.
 const MAX_NAMES: usize = 100;
 
 /// The longest name of those, in bytes.
@@ -105,6 +105,7 @@ pub struct Metrics {
     request_statements: Histograms<OperationLabels>,
     admission: AdmissionMetrics,
     panics: PanicMetrics,
+    trusted_names: HashSet<String>,
     names: RwLock<HashSet<String>>,
     operations: Family<OutcomeLabels, Counter>,
     operation_duration: Family<NameLabels, Counter<f64, AtomicU64>>,
@@ -128,6 +129,7 @@ impl Default for Metrics {
             request_statements: Family::new_with_constructor(|| Histogram::new(STATEMENTS)),
             admission: AdmissionMetrics::default(),
             panics: PanicMetrics::default(),
+            trusted_names: HashSet::new(),
             names: RwLock::default(),
             operations: Family::default(),
             operation_duration: Family::default(),
@@ -200,6 +202,11 @@ impl Metrics {
         self.servers.register(registry);
     }
 
+    /// These names of operations have series of their own, however many others come first.
+    pub fn trust<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.trusted_names.extend(names.map(str::to_owned));
+    }
+
     /// A request was answered: `query`, `mutation` or, where it was refused before that was known, `none`; `OK` or the
     /// code of its first error.
     pub fn request_answered(&self, operation: &'static str, code: &'static str, total: Duration, statements: usize) {
@@ -236,7 +243,8 @@ impl Metrics {
 
     /// Whether a name has series of its own; one that `may_begin` to gets them while there are any left.
     fn is_told_apart(&self, name: &str, may_begin: bool) -> bool {
-        if self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+        if self.trusted_names.contains(name) || self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+        {
             return true;
         }
         if !may_begin || name.len() > MAX_NAME_BYTES {

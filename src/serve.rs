@@ -113,7 +113,8 @@ async fn serve(
     } else {
         None
     };
-    let metrics = Metrics::default();
+    let mut metrics = Metrics::default();
+    metrics.trust(trusted_documents.operation_names());
     let database = Arc::new(Database::connect(&addresses, &settings.pools, &secret, &metrics).await?);
     if addresses.replicas.is_empty() {
         tracing::warn!(

@@ -111,6 +111,12 @@ impl TrustedDocuments {
         }
     }
 
+    /// The names of all their operations.
+    pub fn operation_names(&self) -> impl Iterator<Item = &str> {
+        let operations = self.by_id.values().flat_map(|document| document.operations.iter());
+        operations.filter_map(|(name, _)| Some(name?.as_str()))
+    }
+
     /// Tells the log of an operation that is not in the manifest, once for each name.
     pub fn tell_of(&self, operation: &str) {
         if self.trust != Trust::Log {

@@ -154,3 +154,24 @@ async fn a_manifest_that_cannot_be_served_stops_the_start_and_every_faulty_docum
     run(&mut serve("/nowhere.json", "log")).await.assert_refused(&["/nowhere.json", "cannot be read"]);
     run(trellis().args(["serve", "--trusted-documents", "log"])).await.assert_refused(&["TRELLIS_DOCUMENTS"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_of_the_manifest_are_counted_by_name_however_many_others_come_first() {
+    let world = World::new().await;
+    let token = world.token(world.user("ada").await);
+    let path = file(&json!({ "mine": "query Mine { viewer { name } }" }));
+    let words = ["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--documents", path.to_str().unwrap()];
+    let mut server = Instance::spawn(trellis().args(words).args(["--database-url", &world.addresses.primary]));
+    let url = server.url().await;
+    let others = (0..101).map(|number| json!({ "query": format!("query Other{number} {{ viewer {{ name }} }}") }));
+    for body in others.chain([json!({ "documentId": "mine" })]) {
+        let request = world.http().post(format!("{url}/graphql")).bearer_auth(&token).json(&body);
+        assert_eq!(Answer::of(request.send().await.unwrap()).await.data()["viewer"]["name"], "ada");
+    }
+    let figures = world.http().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    for (name, count) in [("Other99", 1), ("other", 1), ("Mine", 1)] {
+        let line = format!("trellis_operations_total{{name=\"{name}\",outcome=\"ok\"}} {count}\n");
+        assert!(figures.contains(&line), "{line}: {figures}");
+    }
+    assert!(!figures.contains("Other100"), "the hundred and first of them is one of the others");
+}

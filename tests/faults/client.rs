@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ledger::{Entry, Outcome};
+use crate::ledger::{Entry, Outcome, Write};
 
 const WRITE: &str = "mutation FaultWrite($input: TaskCreateInput!) {
   taskCreate(input: $input) { task { id } userErrors { code message } consistencyToken }
@@ -149,9 +149,9 @@ impl Caller {
         self.ask(READ, json!({ "id": project }), token).await
     }
 
-    /// Writes a task, whose title is the write's key.
-    pub async fn write(&self, project: Uuid, title: &str, token: Option<&str>) -> (Reply, Outcome) {
-        let input = json!({ "projectId": project, "title": title, "idempotencyKey": title });
+    /// Writes a task.
+    pub async fn write(&self, Write { project, title, key }: &Write, token: Option<&str>) -> (Reply, Outcome) {
+        let input = json!({ "projectId": project, "title": title, "idempotencyKey": key });
         let mut reply = self.ask(WRITE, json!({ "input": input }), token).await;
         let payload = &reply.body["data"]["taskCreate"];
         if let Some(id) = payload["task"]["id"].as_str().and_then(|id| id.parse().ok()) {
@@ -186,6 +186,7 @@ impl Load {
                 caller,
                 project: *project,
                 name: format!("{name} {number}"),
+                gives_keys: number % 2 == 0,
                 events: Arc::clone(&events),
                 entries: Vec::new(),
                 acknowledged: 0,
@@ -217,6 +218,8 @@ struct Client {
     caller: Caller,
     project: Uuid,
     name: String,
+    /// Every other client does: a write without one must not be applied twice either, and is never sent again.
+    gives_keys: bool,
     events: Arc<Mutex<Vec<Event>>>,
     entries: Vec<Entry>,
     /// How many of its writes were acknowledged before `token` was given, and not reported as lost since.
@@ -241,7 +244,9 @@ impl Client {
     async fn write(&mut self) -> bool {
         let title = format!("{} {}", self.name, self.entries.len());
         let began = Instant::now();
-        let (reply, outcome) = self.caller.write(self.project, &title, self.token.as_deref()).await;
+        let new = if self.gives_keys { Write::with_key } else { Write::without_key };
+        let write = new(self.project, title);
+        let (reply, outcome) = self.caller.write(&write, self.token.as_deref()).await;
         if reply.code == WRITE_LOST {
             self.acknowledged = 0;
         }
@@ -250,7 +255,7 @@ impl Client {
             self.acknowledged += 1;
             self.token.clone_from(token);
         }
-        self.entries.push(Entry { project: self.project, title, outcome });
+        self.entries.push(Entry { write, outcome, told: Instant::now() });
         let event = Event {
             kind: Kind::Write,
             began,

@@ -34,8 +34,8 @@ pub struct Cluster {
     input: Option<ChildStdin>,
     /// Whether the files stay.
     keep: bool,
-    /// A small disk of its own, where one is mounted.
-    disk: Option<PathBuf>,
+    /// Small disks that are mounted for it.
+    pub disks: Vec<PathBuf>,
 }
 
 /// One PostgreSQL server. It listens on a socket alone.
@@ -77,7 +77,7 @@ impl Cluster {
         };
         let server = |name: &str, port| Server::new(&directory, &sockets, name, port);
         let servers = vec![server("primary", 5432)?, server("replica", 5433)?];
-        let mut cluster = Self { directory, servers, keeper, input, keep, disk: None };
+        let mut cluster = Self { directory, servers, keeper, input, keep, disks: Vec::new() };
         cluster.complete().await?;
         Ok(cluster)
     }
@@ -100,19 +100,13 @@ impl Cluster {
     }
 
     /// Mounts a small disk, which is memory. Only root may.
-    pub fn mount(&mut self, bytes: u64) -> Result<()> {
-        let disk = self.directory.join("disk");
-        fs::create_dir_all(&disk)?;
+    pub fn mount(&mut self, disk: &Path, bytes: u64) -> Result<()> {
+        fs::create_dir_all(disk)?;
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(&disk);
+        command.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(disk);
         run(command)?;
-        self.disk = Some(disk);
+        self.disks.push(disk.to_owned());
         Ok(())
-    }
-
-    /// Where it is.
-    pub fn disk(&self) -> Option<&Path> {
-        self.disk.as_deref()
     }
 
     /// Waits until every replica has what the primary has.
@@ -131,7 +125,7 @@ impl Drop for Cluster {
         for server in self.servers.iter().rev() {
             server.kill();
         }
-        if let Some(disk) = &self.disk {
+        for disk in &self.disks {
             let mut command = Command::new("umount");
             command.arg("--lazy").arg(disk);
             let _ = run(command);
@@ -217,7 +211,7 @@ impl Server {
     }
 
     /// Moves files of a server that does not run to another disk, and leaves a link.
-    pub fn move_to(&self, name: &str, disk: &Path) -> Result<()> {
+    pub fn move_to(&self, name: &Path, disk: &Path) -> Result<()> {
         let (from, to) = (self.directory.join(name), disk.join("moved"));
         let mut copy = Command::new("cp");
         copy.arg("--archive").arg(&from).arg(&to);
@@ -303,6 +297,15 @@ impl Server {
     /// Ends it as a loss of power would.
     pub fn kill(&self) {
         self.signal(Signal::SIGKILL);
+    }
+
+    /// Waits until it answers nobody any more.
+    pub async fn gone(&self) -> Result<()> {
+        until(&format!("{} answers no more", self.name), || async {
+            let answer = tokio::time::timeout(Duration::from_millis(250), self.rows("SELECT 1")).await;
+            Ok(!answer.is_ok_and(|answer| answer.is_ok()))
+        })
+        .await
     }
 
     /// Runs a statement, on a connection of its own that goes past every proxy.

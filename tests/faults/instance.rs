@@ -73,6 +73,16 @@ impl Instance {
         .await
     }
 
+    /// Waits until requests of clients come to it.
+    pub async fn is_asked(&self) -> Result<()> {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        until(&format!("clients ask the Trellis at {}", self.address), || async {
+            let figures = client.get(format!("http://{}/metrics", self.address)).send().await?.text().await?;
+            Ok(figures.contains("trellis_requests_total{operation=\"mutation\",code=\"OK\"}"))
+        })
+        .await
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}/graphql", self.address)
     }

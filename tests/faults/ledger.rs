@@ -1,6 +1,6 @@
 //! What clients were told of their writes, and what the database holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -10,13 +10,33 @@ use uuid::Uuid;
 use crate::client::Caller;
 use crate::cluster::Server;
 
+/// A task to be written.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub project: Uuid,
+    pub title: String,
+    /// With a key it may be sent again. Without one it must not be, by nobody.
+    pub key: Option<String>,
+}
+
+impl Write {
+    /// One that is told from others by its title.
+    pub fn with_key(project: Uuid, title: String) -> Self {
+        Self { project, key: Some(title.clone()), title }
+    }
+
+    pub fn without_key(project: Uuid, title: String) -> Self {
+        Self { project, key: None, title }
+    }
+}
+
 /// A write, and what its client knows of it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub project: Uuid,
-    /// Also its idempotency key.
-    pub title: String,
+    pub write: Write,
     pub outcome: Outcome,
+    /// Since when it is known.
+    pub told: Instant,
 }
 
 /// What the client knows.
@@ -34,21 +54,24 @@ pub enum Outcome {
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How many are sent again at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
-/// Sends every write again whose outcome is unknown, under its key, until it is known. Says how many there were.
+/// Sends every write again that has a key and whose outcome is unknown, until it is known. Says how many were unknown.
 pub async fn resolve(entries: &mut [Entry], caller: &Caller) -> Result<usize> {
-    let unknown = entries.iter_mut().filter(|entry| entry.outcome == Outcome::Unknown);
+    let is_unknown = |entry: &&mut Entry| entry.outcome == Outcome::Unknown;
+    let count = entries.iter_mut().filter(is_unknown).count();
+    let unknown = entries.iter_mut().filter(is_unknown).filter(|entry| entry.write.key.is_some());
     let resolved = stream::iter(unknown).map(|entry| resolve_one(entry, caller)).buffer_unordered(AT_ONCE);
-    resolved.try_fold(0, async |count, ()| Ok(count + 1)).await
+    resolved.try_for_each(async |()| Ok(())).await?;
+    Ok(count)
 }
 
 async fn resolve_one(entry: &mut Entry, caller: &Caller) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !matches!(entry.outcome, Outcome::Acknowledged { .. }) {
-        let (reply, outcome) = caller.write(entry.project, &entry.title, None).await;
-        entry.outcome = outcome;
-        ensure!(Instant::now() < deadline, "{} cannot be resolved: {}", entry.title, reply.code);
+        let (reply, outcome) = caller.write(&entry.write, None).await;
+        (entry.outcome, entry.told) = (outcome, Instant::now());
+        ensure!(Instant::now() < deadline, "{} cannot be resolved: {}", entry.write.title, reply.code);
     }
     Ok(())
 }
@@ -68,29 +91,28 @@ pub struct Audit {
 
 /// Compares the ledger with the primary.
 pub async fn audit(entries: &[Entry], primary: &Server) -> Result<Audit> {
-    let projects: Vec<String> = entries.iter().map(|entry| format!("'{}'", entry.project)).collect();
+    let projects: BTreeSet<String> = entries.iter().map(|entry| format!("'{}'", entry.write.project)).collect();
     if projects.is_empty() {
         return Ok(Audit::default());
     }
     let mut written: HashMap<String, Vec<Uuid>> = HashMap::new();
-    let mut projects = projects;
-    projects.sort_unstable();
-    projects.dedup();
+    let projects = Vec::from_iter(projects);
     let sql = format!("SELECT title, id FROM tasks WHERE project_id IN ({})", projects.join(","));
     for row in primary.rows(&sql).await? {
         written.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
     }
     let mut audit = Audit::default();
     for entry in entries {
-        let ids = written.get(&entry.title).map(Vec::as_slice).unwrap_or_default();
+        let title = &entry.write.title;
+        let ids = written.get(title).map(Vec::as_slice).unwrap_or_default();
         if ids.len() > 1 {
-            audit.twice.push(entry.title.clone());
+            audit.twice.push(title.clone());
         }
         match &entry.outcome {
             Outcome::Acknowledged { .. } if ids.is_empty() => audit.lost.push(entry.clone()),
-            Outcome::Acknowledged { id, .. } if !ids.contains(id) => audit.confused.push(entry.title.clone()),
+            Outcome::Acknowledged { id, .. } if !ids.contains(id) => audit.confused.push(title.clone()),
             Outcome::Refused(code) if !ids.is_empty() => {
-                audit.refused_and_written.push(format!("{} ({code})", entry.title));
+                audit.refused_and_written.push(format!("{title} ({code})"));
             }
             _ => {}
         }

@@ -25,8 +25,9 @@ use cluster::Cluster;
 use findings::Findings;
 use report::Report;
 use scenario::{Scenario, play};
-use stage::Stage;
+use stage::{Length, Stage};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a word on the command line")]
 /// Makes every fault in earnest, and shows which promises were kept.
 ///
 /// A real primary, two real streaming replicas and the built Trellis, which reaches them through proxies that can break.
@@ -38,6 +39,9 @@ struct Options {
     /// Plays all faults again and again for so long. By default each is played once.
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
+    /// Plays each for a moment only: all of them in three minutes, for CI.
+    #[arg(long, conflicts_with = "minutes")]
+    short: bool,
     /// Plays only faults whose names contain this; may come several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -47,12 +51,23 @@ struct Options {
     /// Prints the findings as JSON.
     #[arg(long)]
     json: bool,
-    /// Multiplies the times that are promised, for a machine that is busy with other things.
+    /// Multiplies the times that are promised, for a machine that is busy with other things. What must never happen
+    /// must not happen on that either.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     slack: f64,
     /// Keeps the servers' directories, with all logs.
     #[arg(long)]
     keep: bool,
+}
+
+impl Options {
+    fn length(&self) -> Length {
+        match (self.short, self.minutes) {
+            (true, _) => Length::SHORT,
+            (false, None) => Length::USUAL,
+            (false, Some(_)) => Length::LONG,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -68,12 +83,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    runtime.block_on(async {
-        tokio::select! {
-            ended = run(&options) => ended.unwrap_or_else(|error| fail(&error)),
-            _ = tokio::signal::ctrl_c() => ExitCode::FAILURE,
-        }
-    })
+    runtime.block_on(async { run(&options).await.unwrap_or_else(|error| fail(&error)) })
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
@@ -93,64 +103,105 @@ async fn run(options: &Options) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let report = Report::new(rounds(&scenarios, options).await?);
+    let (began, load) = (Instant::now(), load_average());
+    let mut played = Played { options, all: Vec::new(), cluster: None, postgresql: String::new(), rounds: 0 };
+    let is_whole = tokio::select! {
+        ended = played.rounds(&scenarios) => ended.map(|()| true)?,
+        // What was found until then is told.
+        _ = tokio::signal::ctrl_c() => false,
+    };
+    let report = Report::new(played.conditions(began, &load), std::mem::take(&mut played.all));
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{}", report.text());
     }
-    Ok(if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_whole && report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One round at least, and none that begins after the time is up.
-async fn rounds(scenarios: &[Scenario], options: &Options) -> Result<Vec<Findings>> {
-    let end = Instant::now() + Duration::from_secs(60 * options.minutes.unwrap_or(0));
-    let mut all: Vec<Findings> = Vec::new();
-    let mut cluster = None;
-    let mut round = 1;
-    loop {
-        for (number, scenario) in scenarios.iter().enumerate() {
-            if round > 1 && Instant::now() > end {
-                return Ok(all);
+/// What has been played so far.
+struct Played<'a> {
+    options: &'a Options,
+    all: Vec<Findings>,
+    /// Servers that nothing has happened to.
+    cluster: Option<Cluster>,
+    postgresql: String,
+    rounds: u64,
+}
+
+impl Played<'_> {
+    /// Plays one round at least, and begins none after the time is up.
+    async fn rounds(&mut self, scenarios: &[Scenario]) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(60 * self.options.minutes.unwrap_or(0));
+        loop {
+            for (number, scenario) in scenarios.iter().enumerate() {
+                if self.rounds > 0 && Instant::now() > end {
+                    return Ok(());
+                }
+                let began = Instant::now();
+                let findings = self.one(scenario).await?;
+                let verdict = findings.verdict();
+                let seconds = began.elapsed().as_secs_f64();
+                eprintln!("{:3} of {} {:20} {verdict:8} {seconds:5.1} s", number + 1, scenarios.len(), scenario.name);
+                match self.all.iter_mut().find(|known| known.name == findings.name) {
+                    Some(known) => known.add(findings),
+                    None => self.all.push(findings),
+                }
             }
-            let began = Instant::now();
-            let findings = one(scenario, &mut cluster, options).await?;
-            let verdict = findings.verdict();
-            let seconds = began.elapsed().as_secs_f64();
-            eprintln!("{:3} of {} {:20} {verdict:8} {seconds:5.1} s", number + 1, scenarios.len(), scenario.name);
-            match all.iter_mut().find(|known| known.name == findings.name) {
-                Some(known) => known.add(findings),
-                None => all.push(findings),
+            self.rounds += 1;
+            if Instant::now() > end {
+                return Ok(());
             }
         }
-        if Instant::now() > end {
-            return Ok(all);
+    }
+
+    /// Plays one, on the servers that are there, or on new ones.
+    async fn one(&mut self, scenario: &Scenario) -> Result<Findings> {
+        let cluster = match self.cluster.take() {
+            Some(cluster) => cluster,
+            None => Cluster::new(self.options.keep).await?,
+        };
+        if self.postgresql.is_empty() {
+            self.postgresql = cluster.servers[0].one("SHOW server_version").await?;
         }
-        round += 1;
+        let mut stage = Stage::set(cluster, scenario.words, self.options.length(), self.options.slack).await?;
+        match play(scenario, &mut stage).await {
+            Ok(findings) => {
+                if !scenario.spends_cluster {
+                    self.cluster = Some(stage.cluster);
+                }
+                Ok(findings)
+            }
+            // The next one gets servers that nothing has happened to.
+            Err(error) => Ok(Findings {
+                name: scenario.name.to_owned(),
+                rounds: 1,
+                broken: vec![format!("it could not be played to its end: {error:#}")],
+                ..Findings::default()
+            }),
+        }
+    }
+
+    /// How it was played, for whoever reads the figures.
+    fn conditions(&self, began: Instant, load: &str) -> String {
+        let seconds = began.elapsed().as_secs();
+        let words: Vec<String> = std::env::args().skip(2).collect();
+        let command = ["bin/faults".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+        format!(
+            "`{command}`: {} faults, {} whole rounds, {seconds} s; PostgreSQL {}, a {build} build, {cores} cores with a \
+             load of {load} before and {} after",
+            self.all.len(),
+            self.rounds,
+            self.postgresql,
+            load_average()
+        )
     }
 }
 
-/// Plays one, on the servers that are there, or on new ones.
-async fn one(scenario: &Scenario, kept: &mut Option<Cluster>, options: &Options) -> Result<Findings> {
-    let cluster = match kept.take() {
-        Some(cluster) => cluster,
-        None => Cluster::new(options.keep).await?,
-    };
-    let hold = Duration::from_millis(if options.minutes.is_some() { 6_000 } else { 1_500 });
-    let mut stage = Stage::set(cluster, scenario.words, (hold, options.minutes.is_some())).await?;
-    match play(scenario, &mut stage, options.slack).await {
-        Ok(findings) => {
-            if !scenario.spends_cluster {
-                *kept = Some(stage.cluster);
-            }
-            Ok(findings)
-        }
-        // The next one gets servers that nothing has happened to.
-        Err(error) => Ok(Findings {
-            name: scenario.name.to_owned(),
-            rounds: 1,
-            broken: vec![format!("it could not be played to its end: {error:#}")],
-            ..Findings::default()
-        }),
-    }
+/// How many processes wanted to run at a time, in the last minute.
+fn load_average() -> String {
+    let all = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split_whitespace().next().unwrap_or("?").to_owned()
 }

@@ -58,8 +58,8 @@ pub struct Proxy {
 struct Line {
     server: PathBuf,
     mode: watch::Receiver<Mode>,
-    /// Connections that were cut in the middle.
-    cuts: AtomicU64,
+    /// Bytes or connections that the mode did something to.
+    hits: AtomicU64,
 }
 
 impl Proxy {
@@ -68,7 +68,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (mode, seen) = watch::channel(Mode::Pass);
-        let line = Arc::new(Line { server: server.to_owned(), mode: seen, cuts: AtomicU64::new(0) });
+        let line = Arc::new(Line { server: server.to_owned(), mode: seen, hits: AtomicU64::new(0) });
         let listens = tokio::spawn(listen(listener, address, Arc::clone(&line)));
         Ok(Self { address, mode, line, listens })
     }
@@ -78,9 +78,9 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// How many connections were cut in the middle until now.
-    pub fn cuts(&self) -> u64 {
-        self.line.cuts.load(Ordering::Relaxed)
+    /// How many connections it ended until now, and how many pieces of what went along it withheld, delayed or cut.
+    pub fn hits(&self) -> u64 {
+        self.line.hits.load(Ordering::Relaxed)
     }
 }
 
@@ -134,7 +134,10 @@ impl Line {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
             let ended = tokio::select! {
-                _ = mode.wait_for(|mode| matches!(mode, Mode::Refuse | Mode::Reset)) => Err(Cut),
+                _ = mode.wait_for(|mode| matches!(mode, Mode::Refuse | Mode::Reset)) => {
+                    self.hit();
+                    Err(Cut)
+                }
                 ended = self.pump(from_client, to_server, Way::ToServer) => ended,
                 ended = self.pump(from_server, to_client, Way::ToClient) => ended,
             };
@@ -158,6 +161,9 @@ impl Line {
             let piece = &buffer[..length];
             // An end is as silent as a byte.
             let is_heard = |mode: &Mode| !matches!(mode, Mode::Silence(silent) if silent.covers(way));
+            if !is_heard(&modes.borrow()) {
+                self.hit();
+            }
             let mode = modes.wait_for(is_heard).await?.clone();
             if length == 0 {
                 return Ok(());
@@ -169,10 +175,12 @@ impl Line {
                 Mode::Pass | Mode::Silence(_) => to.write_all(piece).await?,
                 Mode::Refuse | Mode::Reset => return Err(Cut),
                 Mode::Delay(time) => {
+                    self.hit();
                     tokio::time::sleep(time).await;
                     to.write_all(piece).await?;
                 }
                 Mode::Throttle(rate) => {
+                    self.hit();
                     for part in piece.chunks((rate / 20).max(1)) {
                         to.write_all(part).await?;
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -196,9 +204,13 @@ impl Line {
         }
     }
 
+    fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn cut(&self, to: &mut (impl AsyncWrite + Unpin), rest: &[u8]) -> Result<(), Cut> {
         to.write_all(rest).await?;
-        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.hit();
         Err(Cut)
     }
 }

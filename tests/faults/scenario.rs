@@ -10,7 +10,7 @@ use crate::client::{Event, WRITE_LOST};
 use crate::findings::{Findings, judge};
 use crate::ledger::{Entry, Outcome, audit, resolve};
 use crate::proxy::Mode;
-use crate::stage::Stage;
+use crate::stage::{Length, Stage};
 
 /// What is done to a stage.
 pub type Step = for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<()>>;
@@ -28,7 +28,7 @@ pub struct Scenario {
     /// How the proxy of a server, by its number, behaves while the fault lasts.
     pub wire: Option<(usize, Mode)>,
     /// The least time that the fault lasts.
-    pub lasts: Duration,
+    pub lasts: fn(Length) -> Duration,
     /// Makes the fault.
     pub strike: Step,
     /// Ends it.
@@ -55,25 +55,27 @@ pub struct Promise {
     pub loses_the_last: bool,
 }
 
-/// Clients are at work before, during and after the fault.
-const BEFORE: Duration = Duration::from_millis(700);
-
-/// Plays a scenario. The stage comes back for the next one.
-pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<Findings> {
+/// Plays a scenario. Clients are at work before, during and after the fault. The stage comes back for the next one.
+pub async fn play(scenario: &Scenario, stage: &mut Stage) -> Result<Findings> {
     if let Some(reason) = (scenario.prepare)(stage).await? {
         return Ok(Findings { name: scenario.name.to_owned(), skipped: Some(reason), ..Findings::default() });
     }
     stage.begin(scenario.name)?;
-    tokio::time::sleep(BEFORE).await;
+    tokio::time::sleep(stage.length.before).await;
     let struck = Instant::now();
     if let Some((server, mode)) = &scenario.wire {
         stage.proxies[*server].set(mode.clone());
     }
     (scenario.strike)(stage).await?;
-    tokio::time::sleep(stage.hold.max(scenario.lasts).saturating_sub(struck.elapsed())).await;
+    let lasts = (scenario.lasts)(stage.length);
+    tokio::time::sleep(lasts.saturating_sub(struck.elapsed())).await;
     if let Some((server, _)) = &scenario.wire {
+        let hits = stage.proxies[*server].hits();
+        stage.notes.push(format!("the wire met {hits} connections, or pieces of what went along them"));
+        stage.require(hits > 0, "the wire was as ever, so nothing was shown");
         stage.proxies[*server].set(Mode::Pass);
     }
+    let healing = Instant::now();
     (scenario.heal)(stage).await?;
     let healed = Instant::now();
     let recovered = stage.settled(healed).await;
@@ -83,11 +85,12 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<
         None => Default::default(),
     };
     entries.append(&mut stage.entries);
-    tokio::time::sleep(Duration::from_millis(400)).await;
     let in_transaction = stage.left_in_transaction().await?;
     let unknown = resolve(&mut entries, &stage.caller()?).await?;
     let audit = audit(&entries, stage.primary()).await?;
     if scenario.promise.loses_the_last {
+        let late = audit.lost.iter().filter(|entry| entry.told >= healing).count();
+        stage.require(late == 0, format!("{late} writes are lost that were acknowledged after the promotion"));
         tell_the_lost(stage, &audit.lost).await?;
     }
     let settled = recovered.map_or_else(Instant::now, |time| healed + time);
@@ -101,7 +104,7 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage, slack: f64) -> Result<
     findings.audited(&audit);
     findings.notes.append(&mut stage.notes);
     findings.broken.append(&mut stage.broken);
-    judge(&mut findings, &scenario.promise, [&during, &outside], slack);
+    judge(&mut findings, &scenario.promise, [&during, &outside], stage.slack);
     Ok(findings)
 }
 
@@ -111,7 +114,7 @@ async fn tell_the_lost(stage: &mut Stage, lost: &[Entry]) -> Result<()> {
     let (mut told, mut untold) = (0, BTreeMap::<String, u64>::new());
     for entry in lost {
         if let Outcome::Acknowledged { token: Some(token), .. } = &entry.outcome {
-            let reply = caller.read(entry.project, Some(token)).await;
+            let reply = caller.read(entry.write.project, Some(token)).await;
             if reply.code == WRITE_LOST { told += 1 } else { *untold.entry(reply.code).or_default() += 1 }
         }
     }

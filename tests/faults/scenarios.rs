@@ -30,7 +30,7 @@ const NOTHING: Scenario = Scenario {
     promise: INVISIBLE,
     prepare: |_| Box::pin(async { Ok(None) }),
     wire: None,
-    lasts: Duration::ZERO,
+    lasts: |length| length.fault,
     strike: |_| Box::pin(async { Ok(()) }),
     heal: |_| Box::pin(async { Ok(()) }),
     spends_cluster: false,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::balancer::Balancer;
 use crate::client::{Caller, Event, Kind, Load};
-use crate::cluster::{Cluster, DATABASE, Server};
+use crate::cluster::{Cluster, DATABASE, Server, until};
 use crate::instance::{Instance, SECRET};
 use crate::ledger::Entry;
 use crate::proxy::Proxy;
@@ -18,10 +18,46 @@ use crate::proxy::Proxy;
 pub const CLIENTS: usize = 8;
 const PACE: Duration = Duration::from_millis(150);
 
-/// How long nothing may fail until the fault counts as overcome.
-const CALM: Duration = Duration::from_millis(700);
-/// How long that may take; what is promised is judged elsewhere.
+/// How long the fault may take to be overcome; what is promised is judged elsewhere.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a transaction may take to be undone whose request has gone.
+const AFTERMATH: Duration = Duration::from_millis(400);
+
+/// How much time there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// Clients are at work before the fault.
+    pub before: Duration,
+    /// How long a fault lasts at least, and one where nothing is answered: longer than anybody should wait, on a machine
+    /// that others use too.
+    pub fault: Duration,
+    pub silence: Duration,
+    /// How long nothing may fail until the fault counts as overcome.
+    pub calm: Duration,
+    /// How many requests are given up by their clients.
+    pub given_up: usize,
+}
+
+impl Length {
+    /// Enough for each fault to take effect.
+    pub const SHORT: Self = Self {
+        before: Duration::from_millis(300),
+        fault: Duration::from_millis(800),
+        silence: Duration::from_secs(6),
+        calm: Duration::from_millis(400),
+        given_up: 1_000,
+    };
+    pub const USUAL: Self = Self {
+        before: Duration::from_millis(700),
+        fault: Duration::from_millis(1_500),
+        // Longer than a statement may take.
+        silence: Duration::from_secs(7),
+        calm: Duration::from_millis(700),
+        given_up: 10_000,
+    };
+    pub const LONG: Self = Self { fault: Duration::from_secs(6), ..Self::USUAL };
+}
 
 /// Everything that a scenario may break.
 pub struct Stage {
@@ -42,10 +78,9 @@ pub struct Stage {
     pub load: Option<Load>,
     /// What was written beside the load.
     pub entries: Vec<Entry>,
-    /// How long a fault lasts.
-    pub hold: Duration,
-    /// Whether there is time for large numbers.
-    pub is_long: bool,
+    pub length: Length,
+    /// Widens the times that are promised, for machines that others use too.
+    pub slack: f64,
     /// What the scenario itself found to be broken.
     pub broken: Vec<String>,
     /// What it has to say besides.
@@ -54,7 +89,7 @@ pub struct Stage {
 
 impl Stage {
     /// Proxies, Trellis with the settings `words`, and a project for each client.
-    pub async fn set(cluster: Cluster, words: &[&str], (hold, is_long): (Duration, bool)) -> Result<Self> {
+    pub async fn set(cluster: Cluster, words: &[&str], length: Length, slack: f64) -> Result<Self> {
         let mut proxies = Vec::new();
         for server in &cluster.servers {
             proxies.push(Proxy::start(&server.socket()).await?);
@@ -77,8 +112,8 @@ impl Stage {
             entrance,
             load: None,
             entries: Vec::new(),
-            hold,
-            is_long,
+            length,
+            slack,
             broken: Vec::new(),
             notes: Vec::new(),
         })
@@ -134,7 +169,7 @@ impl Stage {
             let last_bad = events.iter().filter(|event| !event.is_ok()).map(Event::ended).max();
             if let (Some(write), Some(read)) = (first(Kind::Write), first(Kind::ReadWithToken)) {
                 let overcome = last_bad.unwrap_or(write.max(read));
-                if overcome.elapsed() >= CALM {
+                if overcome.elapsed() >= self.length.calm {
                     return Some(overcome - healed);
                 }
             }
@@ -145,15 +180,33 @@ impl Stage {
         }
     }
 
-    /// Counts the sessions of Trellis, on all servers, that have been in a transaction for a while though nobody asks.
+    /// Notes it as broken where something took longer than promised.
+    pub fn require_within(&mut self, promised: Duration, took: Duration, what: &str) {
+        let is_kept = took <= promised.mul_f64(self.slack);
+        self.require(is_kept, format!("{what} took {} ms instead of {}", took.as_millis(), promised.as_millis()));
+    }
+
+    /// Waits until a write has failed: before, the fault is none.
+    pub async fn write_fails(&self) -> Result<()> {
+        let failed = || self.events().iter().any(|event| event.kind == Kind::Write && !event.is_ok());
+        until("a write fails", || async { Ok(failed()) }).await
+    }
+
+    /// Counts the sessions of Trellis, on all servers, that stay in a transaction though nobody asks any more.
     pub async fn left_in_transaction(&self) -> Result<u64> {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'trellis %' \
-                   AND state LIKE 'idle in transaction%' AND now() - xact_start > interval '300 ms'";
-        let mut left = 0;
-        for server in &self.cluster.servers {
-            left += u64::try_from(server.one::<i64>(sql).await?)?;
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE application_name LIKE 'trellis %' AND state LIKE 'idle in transaction%'";
+        let end = Instant::now() + AFTERMATH;
+        loop {
+            let mut left = 0;
+            for server in &self.cluster.servers {
+                left += u64::try_from(server.one::<i64>(sql).await?)?;
+            }
+            if left == 0 || Instant::now() > end {
+                return Ok(left);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(left)
     }
 }
 

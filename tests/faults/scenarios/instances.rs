@@ -9,12 +9,12 @@ use super::NOTHING;
 use crate::balancer::Balancer;
 use crate::client::{Caller, OK};
 use crate::instance::Instance;
-use crate::ledger::Outcome;
+use crate::ledger::{Outcome, Write};
 use crate::scenario::Scenario;
 use crate::stage::Stage;
 
 /// How often a token of one is taken to the other.
-const TOKENS: usize = 100;
+const TOKENS: usize = 40;
 
 pub fn scenarios() -> [Scenario; 2] {
     [
@@ -51,6 +51,9 @@ async fn second(stage: &mut Stage) -> Result<Option<String>> {
 }
 
 async fn exchange(stage: &mut Stage) -> Result<()> {
+    for instance in [Some(&stage.trellis), stage.second.as_ref()].into_iter().flatten() {
+        instance.is_asked().await?;
+    }
     let entrance = stage.caller()?;
     let urls = [Some(stage.trellis.url()), stage.second.as_ref().map(Instance::url)];
     let callers: Vec<Caller> = urls.into_iter().flatten().map(|url| entrance.at(url)).collect();
@@ -59,7 +62,8 @@ async fn exchange(stage: &mut Stage) -> Result<()> {
     let (mut good, mut bad) = (0, Vec::new());
     for number in 0..TOKENS {
         let (writer, reader) = (&callers[number % 2], &callers[(number + 1) % 2]);
-        let (reply, outcome) = writer.write(project, &format!("exchanged {number} {project}"), None).await;
+        let write = Write::without_key(project, format!("exchanged {number} {project}"));
+        let (reply, outcome) = writer.write(&write, None).await;
         let Outcome::Acknowledged { token: Some(token), .. } = outcome else {
             bad.push(reply.code);
             continue;
@@ -85,7 +89,7 @@ async fn restart(stage: &mut Stage) -> Result<()> {
         instance.start_again()?;
         instance.ready().await?;
         // HAProxy has to have seen it before the other one goes.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        instance.is_asked().await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::{INVISIBLE, NOTHING};
@@ -27,9 +28,6 @@ pub const SILENT: Promise = Promise {
     ..INVISIBLE
 };
 
-/// Longer than a statement may take.
-pub const PAST_DEADLINES: Duration = Duration::from_secs(7);
-
 pub fn scenarios() -> [Scenario; 3] {
     [
         Scenario {
@@ -39,12 +37,12 @@ pub fn scenarios() -> [Scenario; 3] {
             strike: |stage| {
                 Box::pin(async {
                     stage.primary().kill();
-                    Ok(())
+                    stage.primary().gone().await
                 })
             },
             heal: |stage| {
                 Box::pin(async {
-                    reads_go_on(stage);
+                    reads_go_on(stage).await?;
                     stage.primary().start().await
                 })
             },
@@ -57,7 +55,7 @@ pub fn scenarios() -> [Scenario; 3] {
             strike: |stage| Box::pin(async { stage.primary().stop("immediate").await }),
             heal: |stage| {
                 Box::pin(async {
-                    reads_go_on(stage);
+                    reads_go_on(stage).await?;
                     stage.primary().start().await
                 })
             },
@@ -65,17 +63,18 @@ pub fn scenarios() -> [Scenario; 3] {
         },
         Scenario {
             name: "primary-frozen",
-            about: "SIGSTOP to all processes of the primary, then SIGCONT: longer than a statement may take",
+            about: "SIGSTOP to all processes of the primary, then SIGCONT",
             promise: SILENT,
-            lasts: PAST_DEADLINES,
+            lasts: |length| length.silence,
             strike: |stage| {
                 Box::pin(async {
                     stage.primary().signal(Signal::SIGSTOP);
-                    Ok(())
+                    stage.primary().gone().await
                 })
             },
             heal: |stage| {
                 Box::pin(async {
+                    stage.write_fails().await?;
                     stage.primary().signal(Signal::SIGCONT);
                     Ok(())
                 })
@@ -85,11 +84,12 @@ pub fn scenarios() -> [Scenario; 3] {
     ]
 }
 
-/// While the primary is away, replicas answer what needs no newer data.
-fn reads_go_on(stage: &mut Stage) {
+/// While the primary is away nothing is written, and replicas answer what needs no newer data.
+async fn reads_go_on(stage: &mut Stage) -> Result<()> {
+    stage.write_fails().await?;
     let events = stage.events();
-    let hold = stage.hold;
-    let late = events.iter().filter(|event| event.kind != Kind::Write && event.began.elapsed() < hold / 2);
+    let second_half = stage.length.fault / 2;
+    let late = events.iter().filter(|event| event.kind != Kind::Write && event.began.elapsed() < second_half);
     let (answered, refused): (Vec<_>, Vec<_>) = late.partition(|event| event.is_ok());
     let from_replica =
         answered.iter().filter(|event| event.source.as_deref().is_some_and(|it| it.starts_with("replica")));
@@ -100,4 +100,5 @@ fn reads_go_on(stage: &mut Stage) {
         refused.len()
     ));
     stage.require(from_replica > 0, "no read was answered by a replica while the primary was away");
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A replica becomes the primary, and the old primary comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::{Signal, kill};
@@ -8,13 +8,16 @@ use nix::unistd::Pid;
 
 use super::NOTHING;
 use super::primary::DOWN;
-use crate::client::WRITE_LOST;
+use crate::client::{Event, Kind, WRITE_LOST};
 use crate::cluster::until;
 use crate::scenario::{Promise, Scenario};
 use crate::stage::Stage;
 
 /// How long it may take until the new primary is found.
 const FOUND: Duration = Duration::from_secs(5);
+
+/// How many writes the primary acknowledges alone, at least.
+const LOST: usize = 10;
 
 pub fn scenarios() -> [Scenario; 2] {
     [
@@ -51,13 +54,17 @@ async fn die_ahead(stage: &mut Stage) -> Result<()> {
     for sender in senders {
         kill(Pid::from_raw(sender.try_get_by_index(0)?), Signal::SIGSTOP)?;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let alone = Instant::now();
+    let is_alone = |event: &Event| event.kind == Kind::Write && event.is_ok() && event.began > alone;
+    let written = || stage.events().into_iter().filter(is_alone).count();
+    until("writes are acknowledged that no replica has", || async { Ok(written() >= LOST) }).await?;
     stage.primary().kill();
-    Ok(())
+    stage.primary().gone().await
 }
 
 /// Promotes the replica that has got furthest, has the other one follow it, and starts the old primary.
 async fn fail_over(stage: &mut Stage) -> Result<()> {
+    stage.write_fails().await?;
     let mut reached = Vec::new();
     for (number, replica) in stage.cluster.servers.iter().enumerate().skip(1) {
         let position = "SELECT (pg_last_wal_receive_lsn() - '0/0')::bigint";

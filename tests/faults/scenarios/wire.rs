@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::primary::{DOWN, PAST_DEADLINES, SILENT};
+use super::primary::{DOWN, SILENT};
 use super::{INVISIBLE, NOTHING};
 use crate::proxy::{Mode, Way};
 use crate::scenario::{Promise, Scenario};
+use crate::stage::Length;
 
 /// All is answered, and takes its time.
 const SLOW: Promise =
@@ -13,28 +14,23 @@ const SLOW: Promise =
 
 /// The wire to the primary behaves in a way.
 fn primary(name: &'static str, about: &'static str, promise: Promise, mode: Mode) -> Scenario {
-    let lasts = if matches!(mode, Mode::Silence(_)) { PAST_DEADLINES } else { Duration::ZERO };
+    let lasts = if is_silent(&mode) { |length: Length| length.silence } else { NOTHING.lasts };
     Scenario { name, about, promise, lasts, wire: Some((0, mode)), ..NOTHING }
 }
 
 /// The wire to one replica of two behaves in a way. Clients see nothing of it.
 fn replica(name: &'static str, about: &'static str, mode: Mode) -> Scenario {
-    Scenario { name, about, wire: Some((1, mode)), ..NOTHING }
+    let lasts = if is_silent(&mode) { |length: Length| length.silence / 2 } else { NOTHING.lasts };
+    Scenario { name, about, lasts, wire: Some((1, mode)), ..NOTHING }
+}
+
+fn is_silent(mode: &Mode) -> bool {
+    matches!(mode, Mode::Silence(_))
 }
 
 /// The wire to the primary breaks in the middle of each COMMIT that goes along.
 fn commit(name: &'static str, about: &'static str, way: Way) -> Scenario {
-    Scenario {
-        heal: |stage| {
-            Box::pin(async {
-                let cuts = stage.proxies[0].cuts();
-                stage.notes.push(format!("{cuts} connections were cut within COMMIT"));
-                stage.require(cuts > 0, "no COMMIT was cut, so nothing was shown");
-                Ok(())
-            })
-        },
-        ..primary(name, about, DOWN, Mode::CutWithin(way, b"COMMIT"))
-    }
+    primary(name, about, DOWN, Mode::CutWithin(way, b"COMMIT"))
 }
 
 pub fn scenarios() -> Vec<Scenario> {

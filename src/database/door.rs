@@ -148,7 +148,7 @@ impl Door {
     /// Waits for a connection of the pool, and counts how long.
     pub(super) async fn acquire(&self, meter: &Meter) -> Result<Connection, DbErr> {
         let wait = Wait::begin(&self.metrics, meter);
-        let acquired = self.connections.acquire().await;
+        let acquired = self.call(self.connections.acquire()).await;
         drop(wait);
         acquired.inspect_err(|error| {
             if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
@@ -166,16 +166,42 @@ impl Door {
         }
     }
 
-    /// Begins a transaction; over a new connection, where the one at hand turns out to be broken.
-    pub(super) async fn begin(&self, meter: &Meter) -> Result<Connection, DbErr> {
-        let begun = self.begin_once(meter).await;
-        if begun.as_ref().is_err_and(is_lost) { self.begin_once(meter).await } else { begun }
+    /// A call to the server. A replica that gives no sign of life meanwhile is not waited for: others can answer instead.
+    async fn call<T>(&self, call: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        if !self.health.follows() {
+            return self.watched(call).await;
+        }
+        tokio::select! {
+            done = self.watched(call) => done,
+            () = self.health.silence() => {
+                if self.health.suspect() {
+                    tracing::warn!(door = self.name, "the server gives no sign of life; others are asked instead");
+                }
+                Err(unreachable("the server gives no sign of life"))
+            }
+        }
     }
 
-    async fn begin_once(&self, meter: &Meter) -> Result<Connection, DbErr> {
-        let mut connection = self.acquire(meter).await?;
+    /// A call to the server, which is looked at often once the call takes long.
+    pub(super) async fn watched<T>(&self, call: impl Future<Output = T>) -> T {
+        self.health.watched(call).await
+    }
+
+    /// Begins a transaction; over a new connection, where the one at hand turns out to be broken and the server well.
+    pub(super) async fn begin(&self, meter: &Meter) -> Result<Connection, DbErr> {
+        let connection = self.acquire(meter).await?;
+        match self.begin_on(connection, meter).await {
+            Err(error) if is_lost(&error) && self.health.seen().is_some() => {
+                let connection = self.acquire(meter).await?;
+                self.begin_on(connection, meter).await
+            }
+            begun => begun,
+        }
+    }
+
+    async fn begin_on(&self, mut connection: Connection, meter: &Meter) -> Result<Connection, DbErr> {
         let running = Running::named(self, meter, "begin");
-        let begun = connection.begin("BEGIN").await.inspect_err(|error| self.doubt(error));
+        let begun = self.call(connection.begin("BEGIN")).await.inspect_err(|error| self.doubt(error));
         running.end(begun.as_ref().map(Vec::len));
         begun.map(|_| connection)
     }
@@ -183,13 +209,8 @@ impl Door {
     /// Begins a transaction whose statements see one snapshot, on the server as it was `seen`; and says how far the
     /// log is that the snapshot holds.
     async fn snapshot(&self, meter: &Meter, seen: &Seen) -> Result<(Connection, LogPosition), DbErr> {
-        let begun = async {
-            let mut connection = self.acquire(meter).await?;
-            let rows = connection.begin(BEGIN_SNAPSHOT).await.inspect_err(|error| self.doubt(error))?;
-            Ok((connection, rows))
-        };
-        let (connection, rows) =
-            if seen.is_in_recovery { self.health.unless_silent(begun).await? } else { begun.await? };
+        let mut connection = self.acquire(meter).await?;
+        let rows = self.call(connection.begin(BEGIN_SNAPSHOT)).await.inspect_err(|error| self.doubt(error))?;
         let row = rows.into_iter().next().map(QueryResult::from).ok_or_else(|| unreachable("no position"))?;
         let (started, is_in_recovery): (i64, bool) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         if (started, is_in_recovery) != (seen.started, seen.is_in_recovery) {
@@ -219,7 +240,7 @@ impl Door {
     ) -> Result<Vec<QueryResult>, DbErr> {
         let running = Running::begin(self, meter, &statement);
         let comment = meter.origin().and_then(|origin| origin.comment.as_deref());
-        let rows = connection.rows(statement, comment).await.inspect_err(|error| self.doubt(error));
+        let rows = self.call(connection.rows(statement, comment)).await.inspect_err(|error| self.doubt(error));
         running.end(rows.as_ref().map(Vec::len));
         Ok(rows?.into_iter().map(QueryResult::from).collect())
     }

@@ -144,10 +144,20 @@ impl Servers {
         })
     }
 
-    /// Looks at every server anew, for a request that came upon one that does not answer, or is not what it was.
+    /// Looks at every server anew, for a request that came upon one that does not answer, or is not what it was. One that
+    /// is known not to answer is waited for only where there is no other.
     pub(super) async fn reconsider(&self) {
-        let looks = join_all(self.all.iter().map(|server| server.health.looked_at()));
-        let _ = timeout(RECONSIDERATION, looks).await;
+        let looks = |is_there| {
+            let servers = self.all.iter().filter(move |server| server.seen().is_some() == is_there);
+            join_all(servers.map(|server| server.health.looked_at()))
+        };
+        let looked = async {
+            looks(true).await;
+            if self.all.iter().all(|server| server.seen().is_none()) {
+                looks(false).await;
+            }
+        };
+        let _ = timeout(RECONSIDERATION, looked).await;
     }
 
     /// Whether the history of the newest timeline is to be asked of a server: the primary, once.

@@ -170,12 +170,12 @@ impl Writer {
         let mut connection = transaction.inner.into_inner();
         if outcome.is_ok() && self.effect == Effect::Lasting {
             let running = Running::named(&door, &self.meter, "commit");
-            let committed = connection.commit(LogPosition::QUESTION).await;
+            let committed = door.watched(connection.commit(LogPosition::QUESTION)).await;
             running.end(committed.as_ref().map(|_| 0).map_err(Uncommitted::cause));
             self.conclude(committed)?;
         } else {
             let running = Running::named(&door, &self.meter, "rollback");
-            let undone = connection.rollback().await;
+            let undone = door.watched(connection.rollback()).await;
             running.end(undone.as_ref().map(|()| 0));
             if let Err(error) = undone {
                 // The connection is useless if even this fails, and is closed.

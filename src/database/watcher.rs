@@ -1,9 +1,11 @@
 //! Looks at one server, again and again, over a connection of its own: whether it answers, what it is, how far it is.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::select_ok;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sea_orm::sqlx::{self, ConnectOptions, Connection, Row};
 use sea_orm::{DbErr, RuntimeErr, Values};
@@ -27,8 +29,10 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const INTERVAL_OF_WAITING: Duration = Duration::from_millis(20);
 const INTERVAL_OF_ABSENCE: Duration = Duration::from_millis(100);
 
-/// How long a server may take to answer. One that does not is asked once more over a new connection.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a server may take to answer until it is asked over a new connection too, and until it counts as away: writes
+/// that are under way are to be answered within a second.
+const SECOND_THOUGHT: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How often a replica that was away must have answered before it is used again.
 const PROBATION: u32 = 3;
@@ -46,6 +50,8 @@ pub(super) struct Watcher {
     /// How often it has answered since it was away; none where it never was.
     returned: Option<u32>,
     is_late: bool,
+    /// How long the slowest of its late answers took; the further back, the less it counts.
+    slowest: Duration,
     /// When it was started, as it said last.
     started: Option<i64>,
     /// What it has yet to pass before it is used, where it did not answer at the start.
@@ -66,6 +72,7 @@ impl Watcher {
             answers: None,
             returned: None,
             is_late: false,
+            slowest: Duration::ZERO,
             started: None,
             inspection: None,
         })
@@ -124,38 +131,33 @@ impl Watcher {
     /// Looks once, and publishes what was seen.
     pub(super) async fn look(&mut self) {
         if self.inspection.is_some() {
-            return self.server.health.publish(None);
+            return self.server.health.unanswered();
         }
-        let seen = match self.ask().await {
-            // The session may have ended, and the server be well.
-            Err(_) if self.answers == Some(true) => self.ask().await,
-            asked => asked,
+        let (asked, seen) = match self.ask().await {
+            Ok(answer) => answer,
+            Err(error) => return self.miss(&error),
         };
-        let seen = match seen {
-            Ok((asked, seen)) => Some(self.judge(asked, seen)),
-            Err(error) => {
-                self.miss(&error);
-                None
-            }
-        };
-        self.server
-            .metrics
-            .seen(seen.is_some(), seen.and_then(|seen| seen.as_of).map(|as_of| Freshness { as_of }.lag()));
-        if let Some(seen) = seen.filter(|seen| self.servers.wants_history(self.index, seen)) {
+        let seen = self.judge(asked, seen);
+        self.server.metrics.seen(true, seen.as_of.map(|as_of| Freshness { as_of }.lag()));
+        if self.servers.wants_history(self.index, &seen) {
             let history = self.history(seen.position.timeline).await;
             self.servers.learn_history(history);
         }
-        self.server.health.publish(seen);
+        self.server.health.answered(seen, self.slowest);
     }
 
     /// The server does not answer.
     fn miss(&mut self, error: &DbErr) {
         if self.answers != Some(false) {
             tracing::warn!(server = self.server.name, %error, "the server does not answer");
-            self.server.lose();
         }
         self.answers = Some(false);
         self.returned = Some(0);
+        self.slowest = Duration::ZERO;
+        self.server.metrics.seen(false, None);
+        // In this order: what is given up now must not try it again.
+        self.server.health.unanswered();
+        self.server.lose();
     }
 
     /// Completes what the server said of itself with what follows from it.
@@ -182,8 +184,10 @@ impl Watcher {
 
     /// Asks the server for itself, and says when. The connection is kept only where it answers.
     async fn ask(&mut self) -> Result<(DateTime<Utc>, Seen), DbErr> {
-        let asked = clock::now();
+        let (asked, began, is_connected) = (clock::now(), Instant::now(), self.connection.is_some());
         let rows = self.rows(server_seen()).await?;
+        let took = if is_connected { began.elapsed() } else { Duration::ZERO };
+        self.slowest = took.max(self.slowest / 16 * 15);
         let seen = rows.first().map(Seen::decode).ok_or_else(|| unreachable("no position"))??;
         Ok((asked, seen))
     }
@@ -202,31 +206,46 @@ impl Watcher {
     }
 
     async fn rows(&mut self, statement: NamedStatement) -> Result<Vec<PgRow>, DbErr> {
-        let (connection, rows) = ask(&self.options, self.connection.take(), &statement).await?;
+        // To connect takes much memory, and is rare.
+        let (connection, rows) = Box::pin(ask(&self.options, self.connection.take(), &statement)).await?;
         self.connection = Some(connection);
         Ok(rows)
     }
 }
 
-/// Asks over a connection, or a new one, which comes back only where the server answered.
+/// What a server answered, and the connection over which it did.
+type Answered = Result<(PgConnection, Vec<PgRow>), sqlx::Error>;
+
+/// Asks over a connection; where that has ended or is silent, over a new one.
 async fn ask(
     options: &PgConnectOptions,
     connection: Option<PgConnection>,
     statement: &NamedStatement,
 ) -> Result<(PgConnection, Vec<PgRow>), DbErr> {
+    let over_new = async { ask_over(options.connect().await?, statement).await };
     let asked = async {
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => options.connect().await?,
-        };
-        let values = SqlxValues(Values(statement.values().to_vec()));
-        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql()), values);
-        let rows = query.fetch_all(&mut connection).await?;
-        Ok::<_, sqlx::Error>((connection, rows))
+        let Some(connection) = connection else { return over_new.await };
+        let mut over_open = pin!(ask_over(connection, statement));
+        match timeout(SECOND_THOUGHT, &mut over_open).await {
+            Ok(Ok(answered)) => Ok(answered),
+            // The session may have ended, and the server be well.
+            Ok(Err(_)) => over_new.await,
+            Err(_) => {
+                let both: [Pin<&mut (dyn Future<Output = Answered> + Send)>; 2] = [over_open, pin!(over_new)];
+                select_ok(both).await.map(|(answered, _)| answered)
+            }
+        }
     };
     let asked = timeout(PATIENCE, asked).await;
     let asked = asked.map_err(|_| unreachable(format!("no answer within {} ms", PATIENCE.as_millis())))?;
     asked.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+}
+
+async fn ask_over(mut connection: PgConnection, statement: &NamedStatement) -> Answered {
+    let values = SqlxValues(Values(statement.values().to_vec()));
+    let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql()), values);
+    let rows = query.fetch_all(&mut connection).await?;
+    Ok((connection, rows))
 }
 
 fn of_watcher(address: &str) -> Result<PgConnectOptions, DbErr> {

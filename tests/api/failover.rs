@@ -12,22 +12,22 @@ use crate::fragile::Fragile;
 use crate::harness::{Answer, SECRET, World, eventually, one};
 use crate::instance::{Instance, trellis};
 
-const ROWS: &str = "query($id: ID!) { project(id: $id) { name tasks { totalCount nodes { title } } } }";
-const REPORT: &str =
+pub const ROWS: &str = "query($id: ID!) { project(id: $id) { name tasks { totalCount nodes { title } } } }";
+pub const REPORT: &str =
     "query($id: ID!) { project(id: $id) { report { totals { total } freshness { source replica fellBack } } } }";
-const CREATE: &str =
+pub const CREATE: &str =
     "mutation($id: ID!) { taskCreate(input: { projectId: $id, title: \"New\" }) { consistencyToken task { id } } }";
 
-struct Scene {
-    fragile: Fragile,
-    world: World,
-    ada: Uuid,
-    project: Uuid,
+pub struct Scene {
+    pub fragile: Fragile,
+    pub world: World,
+    pub ada: Uuid,
+    pub project: Uuid,
 }
 
 impl Scene {
     /// A project of two tasks, of which the replica knows.
-    async fn new(words: &[&str]) -> Self {
+    pub async fn new(words: &[&str]) -> Self {
         let fragile = Fragile::new().await;
         let world = fragile.world(words).await;
         let ada = world.user("ada").await;
@@ -41,15 +41,28 @@ impl Scene {
         scene
     }
 
-    async fn ask(&self, document: &str, token: Option<&str>) -> Answer {
+    pub async fn ask(&self, document: &str, token: Option<&str>) -> Answer {
+        self.ask_at(&self.world.url(""), document, token).await
+    }
+
+    /// Asks another server.
+    pub async fn ask_at(&self, url: &str, document: &str, token: Option<&str>) -> Answer {
         let body = json!({ "query": document, "variables": { "id": self.project } });
-        let request = self.world.http().post(self.world.url("/graphql")).bearer_auth(self.world.token(self.ada));
+        let request = self.world.http().post(format!("{url}/graphql")).bearer_auth(self.world.token(self.ada));
         let request = token.into_iter().fold(request, |request, token| request.header("x-consistency-token", token));
         Answer::of(request.header("x-debug", "sql").json(&body).send().await.unwrap()).await
     }
 
+    /// Another process, with the settings of the beginning.
+    pub fn instance(&self, words: &[&str]) -> Instance {
+        let mut command = trellis();
+        let [primary, replica] = [&self.fragile.addresses.primary, &self.fragile.addresses.replicas[0]];
+        command.args(["--database-url", primary, "--replica-urls", replica, "--jwt-secret", SECRET]);
+        Instance::spawn(command.args(["--listen", "127.0.0.1:0", "--debug-sql", "true"]).args(words))
+    }
+
     /// Waits until the server's own view of its servers is this, and gives it.
-    async fn ready(&self, status: &str) -> Value {
+    pub async fn ready(&self, status: &str) -> Value {
         eventually(status, || async {
             let answer = self.world.http().get(self.world.url("/readyz")).send().await.unwrap();
             let ready: Value = answer.json().await.unwrap();
@@ -68,11 +81,11 @@ impl Scene {
     }
 }
 
-fn served_by(answer: &Answer) -> &Value {
+pub fn served_by(answer: &Answer) -> &Value {
     &answer.body["extensions"]["consistency"]["servedBy"]
 }
 
-fn tasks(answer: &Answer) -> u64 {
+pub fn tasks(answer: &Answer) -> u64 {
     answer.data()["project"]["tasks"]["totalCount"].as_u64().unwrap()
 }
 
@@ -208,7 +221,7 @@ async fn a_replica_that_stands_still_is_left_at_once_and_returned_to() {
 }
 
 /// How many tasks a server has.
-async fn count(connection: &DatabaseConnection) -> i64 {
+pub async fn count(connection: &DatabaseConnection) -> i64 {
     one(connection, "SELECT count(*) FROM tasks").await.try_get_by_index(0).unwrap()
 }
 
@@ -255,15 +268,9 @@ async fn a_promoted_replica_is_written_to_and_the_former_primary_is_not_when_it_
     assert_eq!(tasks(&scene.ask(ROWS, None).await), 24, "nor is it read");
 
     // So does a server that starts now, whose settings are still those of before.
-    let mut command = trellis();
-    let [primary, replica] = [&scene.fragile.addresses.primary, &scene.fragile.addresses.replicas[0]];
-    command.args(["--database-url", primary, "--replica-urls", replica, "--jwt-secret", SECRET]);
-    let mut server = Instance::spawn(command.args(["--listen", "127.0.0.1:0"]));
+    let mut server = scene.instance(&[]);
     server.logs("in place 1 is the primary now").await;
-    let url = server.url().await;
-    let body = json!({ "query": CREATE, "variables": { "id": scene.project } });
-    let request = scene.world.http().post(format!("{url}/graphql")).bearer_auth(scene.world.token(scene.ada));
-    Answer::of(request.json(&body).send().await.unwrap()).await.data();
+    scene.ask_at(&server.url().await, CREATE, None).await.data();
     assert_eq!((count(&former).await, count(&scene.world.replica_sql).await), (4, 25));
 }
 

@@ -15,6 +15,7 @@ mod listing;
 mod mutations;
 mod probe;
 mod requests;
+mod silence;
 
 mod budgets;
 mod statements;

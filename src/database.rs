@@ -73,21 +73,47 @@ pub struct Addresses {
 impl Addresses {
     /// The same addresses, with that of the server that is the primary now in the first place: a replica may have been
     /// promoted. Where none answers they stay as they are.
-    #[must_use]
-    pub async fn resolved(mut self) -> Self {
-        let seen =
-            join_all([&self.primary].into_iter().chain(&self.replicas).map(|address| watcher::seen_at(address))).await;
-        let timeline =
-            |seen: &Option<Seen>| seen.filter(|seen| !seen.is_in_recovery).map(|seen| seen.position.timeline);
-        let promoted = seen.iter().map(timeline).enumerate().skip(1).max_by_key(|(_, timeline)| *timeline);
-        if let (Some((index, newest)), configured) = (promoted, seen.first().and_then(timeline))
-            && newest > configured
-        {
-            let replica = &mut self.replicas[index - 1];
-            tracing::warn!("the replica of REPLICA_URLS in place {index} is the primary now");
-            std::mem::swap(replica, &mut self.primary);
+    ///
+    /// # Errors
+    /// `Refused` where it cannot be told which server is the primary.
+    pub async fn resolved(mut self) -> Result<Self, StartError> {
+        let addresses = [&self.primary].into_iter().chain(&self.replicas);
+        let seen = join_all(addresses.map(|address| watcher::seen_at(address))).await;
+        if let Some(place @ 1..) = place_of_primary(&seen)? {
+            tracing::warn!("the replica of REPLICA_URLS in place {place} is the primary now");
+            std::mem::swap(&mut self.replicas[place - 1], &mut self.primary);
         }
-        self
+        Ok(self)
+    }
+}
+
+/// Which of the servers that were seen takes the writes, if any does.
+fn place_of_primary(seen: &[Option<Seen>]) -> Result<Option<usize>, StartError> {
+    let named = |place| if place == 0 { "DATABASE_URL".to_owned() } else { format!("REPLICA_URLS in place {place}") };
+    let seen: Vec<(usize, Seen)> =
+        seen.iter().enumerate().filter_map(|(place, seen)| Some((place, (*seen)?))).collect();
+    let takes_writes = |(_, seen): &&(usize, Seen)| !seen.is_in_recovery;
+    // The first one says which cluster it is.
+    let Some((first, Seen { position, .. })) = seen.iter().find(takes_writes) else { return Ok(None) };
+    let of_cluster = seen.iter().filter(|(_, seen)| seen.position.system == position.system);
+    let newest = of_cluster.clone().map(|(_, seen)| seen.position.timeline).max().unwrap_or_default();
+    let mut primaries = of_cluster.filter(takes_writes).filter(|(_, seen)| seen.position.timeline == newest);
+    let Some((place, primary)) = primaries.next() else {
+        return Err(StartError::Refused(format!(
+            "the server of {} is a former primary: there is a replica of timeline {newest}, whose primary does not \
+             answer; put that one's address into DATABASE_URL",
+            named(*first)
+        )));
+    };
+    // The same server may have two addresses.
+    match primaries.find(|(_, other)| other.started != primary.started) {
+        None => Ok(Some(*place)),
+        Some((other, _)) => Err(StartError::Refused(format!(
+            "the servers of {} and of {} both take writes on timeline {newest}, so each has what the other lacks; stop \
+             one, and have it follow the other",
+            named(*place),
+            named(*other)
+        ))),
     }
 }
 

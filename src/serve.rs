@@ -90,7 +90,7 @@ async fn serve(
     signals: Signals,
 ) -> anyhow::Result<()> {
     let Prepared { listener, guard, trusted_documents } = prepared;
-    let addresses = deployment.addresses.clone().resolved().await;
+    let addresses = deployment.addresses.clone().resolved().await?;
     let primary = &addresses.primary;
     database::inspect_primary(&addresses, &settings.pools).await?;
     if deployment.is_private() || settings.migrate {

@@ -336,6 +336,10 @@ impl Connection {
     }
 
     fn begin_call(&mut self) -> Result<(&mut PgConnection, &mut watch::Receiver<Era>), DbErr> {
+        // Nothing is sent to a server that was lost, a COMMIT least of all.
+        if self.lost.has_changed().unwrap_or(true) {
+            self.state = State::Broken;
+        }
         let is_ready = self.state == State::Ready;
         let raw = self.raw.as_mut().filter(|_| is_ready);
         let raw = raw.ok_or_else(|| unreachable("the connection broke earlier in this transaction"))?;

@@ -1,7 +1,8 @@
 //! All servers of the cluster, and which of them is what: the primary, a replica, or neither.
 //!
 //! The primary is the server that follows nobody on the newest timeline that was ever seen. A promotion begins a new
-//! timeline, so a former primary that comes back is not written to, nor read.
+//! timeline, so a former primary that comes back is not written to, nor read. Of two on one timeline, which no promotion
+//! brings about, it is the one that was so first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,8 +52,9 @@ struct Known {
     system: Option<i64>,
     /// The newest timeline.
     timeline: i32,
-    /// The server that was the primary last.
+    /// The server that was the primary last, and when it was started; none where nobody was on the newest timeline yet.
     primary: usize,
+    started: Option<i64>,
     /// How the newest timeline came about, where that can be told.
     history: Option<History>,
 }
@@ -81,20 +83,30 @@ impl Servers {
             if known.timeline > 0 {
                 self.samples.clear();
                 tracing::warn!(timeline, server = self.all[index].name, "a server was promoted");
+                // What is still being written on the timeline before would be lost.
+                let others = self.all.iter().enumerate().filter(|(other, _)| *other != index);
+                others.for_each(|(_, server)| server.writes.lose());
             }
             known.timeline = timeline;
+            known.started = None;
             known.history = None;
         }
         let newest = known.timeline;
         let is_candidate = |seen: &Seen| !seen.is_in_recovery && seen.position.timeline == newest;
-        if index != known.primary
-            && is_candidate(seen)
-            && !self.all[known.primary].seen().is_some_and(|seen| is_candidate(&seen))
-        {
+        if !is_candidate(seen) {
+            return false;
+        }
+        if index != known.primary {
+            let is_there = self.all[known.primary].seen().is_some_and(|seen| is_candidate(&seen));
+            // Another one on one timeline is the same server by another address, or has gone apart from it.
+            if is_there || known.started.is_some_and(|started| started != seen.started) {
+                return false;
+            }
             tracing::warn!(server = self.all[index].name, timeline, "this server is the primary now");
             known.primary = index;
         }
-        index == known.primary && is_candidate(seen)
+        known.started = Some(seen.started);
+        true
     }
 
     /// What a server is good for now.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use super::connections::{Connection, Uncommitted};
+use super::connections::{Connection, Uncommitted, unreachable};
 use super::consistency::LogPosition;
 use super::door::Effect;
 use super::failure::is_replica;
@@ -161,6 +161,10 @@ impl Writer {
     ) -> Result<C::Output, Failure<C::Output>> {
         let door = self.servers.writable()?;
         let connection = door.begin(&self.meter).await.map_err(Error::from)?;
+        // Another one may have been promoted meanwhile; if that is seen later, the connection is lost.
+        if !Arc::ptr_eq(&door, &self.servers.writable()?) {
+            return Err(Error::Unavailable(Arc::new(unreachable("another server takes the writes now"))).into());
+        }
         let transaction =
             Transaction { inner: Mutex::new(connection), door: Arc::clone(&door), meter: self.meter.clone() };
         let outcome = match key {

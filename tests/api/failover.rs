@@ -1,6 +1,8 @@
 //! Primary and replica that fail under a server, come back, or change places; and what a client with a consistency token
 //! sees of it.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -8,9 +10,11 @@ use serde_json::{Value, json};
 use trellis::database::administration;
 use uuid::Uuid;
 
+use crate::errors::beside;
 use crate::fragile::Fragile;
 use crate::harness::{Answer, SECRET, World, eventually, one};
 use crate::instance::{Instance, trellis};
+use crate::silence::{asleep, create, delay_writes};
 
 pub const ROWS: &str = "query($id: ID!) { project(id: $id) { name tasks { totalCount nodes { title } } } }";
 pub const REPORT: &str =
@@ -69,6 +73,16 @@ impl Scene {
             if ready["status"] == status { Ok(ready) } else { Err(ready) }
         })
         .await
+    }
+
+    /// Waits until the server tells this of its servers, among other things.
+    async fn degraded(&self, what: &str) {
+        eventually(what, || async {
+            let answer = self.world.http().get(self.world.url("/readyz")).send().await.unwrap();
+            let ready: Value = answer.json().await.unwrap();
+            if ready["degraded"].as_array().unwrap().iter().any(|told| told == what) { Ok(()) } else { Err(ready) }
+        })
+        .await;
     }
 
     /// Creates a task, and gives the token from each place.
@@ -272,6 +286,65 @@ async fn a_promoted_replica_is_written_to_and_the_former_primary_is_not_when_it_
     server.logs("in place 1 is the primary now").await;
     scene.ask_at(&server.url().await, CREATE, None).await.data();
     assert_eq!((count(&former).await, count(&scene.world.replica_sql).await), (4, 25));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_on_a_primary_is_given_up_when_another_is_promoted_though_it_lives() {
+    let scene = Scene::new(&["--statement-timeout-ms", "600000", "--request-timeout-ms", "600000"]).await;
+    delay_writes(&scene).await;
+    let former = beside(&scene.world).await;
+    let promotion = async {
+        asleep(&former, 1).await;
+        scene.fragile.promote(&scene.world).await;
+    };
+    let write = async {
+        let answer = tokio::time::timeout(Duration::from_secs(60), scene.ask(&create("Early"), None)).await;
+        answer.expect("it is given up long before its deadline")
+    };
+    let (answer, ()) = tokio::join!(write, promotion);
+    assert_eq!((answer.status, answer.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+    let ready = scene.ready("degraded").await;
+    assert_eq!(ready["primary"], true);
+    assert_eq!(ready["degraded"], json!(["primary is not a replica of the primary any more"]));
+    for _ in 0..20 {
+        scene.create().await;
+    }
+    assert_eq!((count(&former).await, count(&scene.world.replica_sql).await), (2, 22));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_primaries_on_one_timeline_the_one_that_was_written_to_is_kept_and_no_start_chooses_one() {
+    let scene = Scene::new(&[]).await;
+    scene.fragile.sever().await;
+    let other = eventually("the other one is a primary", async || {
+        let other =
+            administration::connect(&scene.fragile.addresses.replicas[0]).await.map_err(|error| error.to_string())?;
+        if one(&other, "SELECT pg_is_in_recovery()").await.try_get_by_index(0).unwrap() {
+            Err("not yet".to_owned())
+        } else {
+            Ok(other)
+        }
+    })
+    .await;
+    scene.degraded("replica-1 is not a replica of the primary any more").await;
+    scene.create().await;
+    let ended = scene.instance(&[]).ended().await;
+    ended.assert_refused(&["DATABASE_URL and of REPLICA_URLS in place 1 both take writes on timeline 1"]);
+
+    scene.fragile.crash("primary").await;
+    scene.degraded("primary does not answer").await;
+    for _ in 0..20 {
+        let refused = scene.ask(CREATE, None).await;
+        assert_eq!((refused.status, refused.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+    }
+    assert_eq!(count(&other).await, 2);
+    scene.fragile.start("primary");
+    eventually("it is written to again", || async {
+        let answer = scene.ask(CREATE, None).await;
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    assert_eq!((count(&other).await, tasks(&scene.ask(ROWS, None).await)), (2, 4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -95,6 +95,13 @@ impl Fragile {
         assert!(one(&world.replica_sql, "SELECT pg_promote(true)").await.try_get_by_index::<bool>(0).unwrap());
     }
 
+    /// Makes the replica a primary that does not know of being one: on the timeline of the other.
+    pub async fn sever(&self) {
+        self.crash("replica").await;
+        fs::remove_file(self.directory("replica").join("standby.signal")).unwrap();
+        self.start("replica");
+    }
+
     /// Has the replica stand still; it goes on receiving.
     pub async fn pause_replay(&self, world: &World) {
         one(&world.replica_sql, "SELECT pg_wal_replay_pause()::text").await;

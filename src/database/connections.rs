@@ -117,7 +117,8 @@ impl Connections {
             (idle.raw, idle.opened)
         } else {
             let opened = tokio::select! {
-                opened = timeout(CONNECT_TIMEOUT, self.open()) => opened,
+                // It is large, and rare.
+                opened = timeout(CONNECT_TIMEOUT, Box::pin(self.open())) => opened,
                 _ = lost.changed() => return Err(unreachable("the server was lost")),
             };
             (opened.map_err(|_| silent(CONNECT_TIMEOUT))?.map_err(connection_error)?, Instant::now())

@@ -223,7 +223,7 @@ impl Door {
     /// Waits for a connection, and runs one statement on it; on a new one, where a migration came in between.
     pub(super) async fn rows(&self, meter: &Meter, statement: NamedStatement) -> Result<Vec<QueryResult>, DbErr> {
         let rows = self.rows_once(meter, statement.clone()).await;
-        if rows.as_ref().is_err_and(is_outdated) { self.rows_once(meter, statement).await } else { rows }
+        if rows.as_ref().is_err_and(is_outdated) { Box::pin(self.rows_once(meter, statement)).await } else { rows }
     }
 
     async fn rows_once(&self, meter: &Meter, statement: NamedStatement) -> Result<Vec<QueryResult>, DbErr> {

@@ -298,7 +298,7 @@ async fn what_is_under_way_on_a_primary_is_given_up_when_another_is_promoted_tho
         scene.fragile.promote(&scene.world).await;
     };
     let write = async {
-        let answer = tokio::time::timeout(Duration::from_secs(60), scene.ask(&create("Early"), None)).await;
+        let answer = tokio::time::timeout(Duration::from_mins(1), scene.ask(&create("Early"), None)).await;
         answer.expect("it is given up long before its deadline")
     };
     let (answer, ()) = tokio::join!(write, promotion);

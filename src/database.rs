@@ -11,6 +11,7 @@ mod failure;
 mod health;
 mod idempotency;
 mod inspection;
+pub mod line;
 mod literal;
 mod meter;
 pub mod pools;
@@ -20,6 +21,7 @@ mod running;
 mod server;
 mod servers;
 mod statement;
+mod tenants;
 mod transaction;
 mod watcher;
 
@@ -34,6 +36,7 @@ pub use replication::Freshness;
 pub use route::{Consistency, Needs, Operation, Reports, Route, Served};
 pub use running::Batch;
 pub use statement::{Bound, NamedStatement};
+pub use tenants::{Borrower, Claim, TENANT};
 use transaction::Transaction;
 pub use transaction::{Command, Exchange};
 
@@ -51,6 +54,7 @@ use health::Seen;
 use pools::Pools;
 use server::Server;
 use servers::{Servers, Standing};
+use tenants::Tenants;
 use watcher::Watcher;
 
 /// Every statement that the database layer sends by itself, as it would for `viewer`.
@@ -146,6 +150,7 @@ pub struct Database {
     sealer: Sealer,
     fallbacks: FallbackMetrics,
     panics: PanicMetrics,
+    tenants: Arc<Tenants>,
 }
 
 impl Database {
@@ -209,7 +214,14 @@ impl Database {
             sealer,
             fallbacks,
             panics: metrics.panics(),
+            tenants: Arc::new(Tenants::new(settings.workspace_share)),
         })
+    }
+
+    /// A request of a user, or of nobody, as those see it who share out places.
+    #[must_use]
+    pub fn borrower(&self, user: Option<Uuid>) -> Arc<Borrower> {
+        Arc::new(self.tenants.borrower(user))
     }
 
     /// The connections of each door now, by its name. A replica's door for writes is left out until it has some.

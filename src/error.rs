@@ -32,7 +32,7 @@ pub enum Code {
     /// The answer took longer than the deadline.
     Timeout,
     /// There are as many requests or connections as the server takes, or every database connection stayed busy for the
-    /// whole acquire timeout.
+    /// whole acquire timeout; or all of those that one workspace or one caller may have.
     Overloaded,
     /// The database cannot be reached.
     Unavailable,
@@ -114,6 +114,9 @@ pub enum Error {
     /// There is too much to do already.
     #[error("The server is busy. Try again in a moment.")]
     Overloaded,
+    /// There is too much to do already for the caller's workspace, or for the caller.
+    #[error("Your workspace has as much of the server as one may have. Try again in a moment.")]
+    ShareTaken,
     /// Others' work got in the way: nothing was done, and the same may succeed if it is tried again. The cause is for the
     /// log.
     #[error("Others' work got in the way, more than once. Try again in a moment.")]
@@ -161,7 +164,7 @@ impl Error {
             Self::LimitExceeded(_) => Code::LimitExceeded,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Timeout => Code::Timeout,
-            Self::Overloaded | Self::Interrupted(_) => Code::Overloaded,
+            Self::Overloaded | Self::ShareTaken | Self::Interrupted(_) => Code::Overloaded,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OutcomeUnknown(_) => Code::OutcomeUnknown,
             Self::BadConsistencyToken => Code::BadConsistencyToken,

@@ -16,9 +16,11 @@ pub mod workspace;
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, RelationTrait, Select};
 use uuid::Uuid;
 
+use crate::database::TENANT;
 use crate::entities::{member as members, project as projects, user as users, workspace as workspaces};
 
-/// Narrows a select that has joined `workspaces` to those of which the viewer, who must be live, is a live member.
+/// Narrows a select that has joined `workspaces` to those of which the viewer, who must be live, is a live member. Each
+/// row tells its workspace.
 fn joined_by<E: EntityTrait>(select: Select<E>, viewer: Uuid) -> Select<E> {
     select
         .join(JoinType::InnerJoin, workspaces::Relation::Member.def())
@@ -27,6 +29,7 @@ fn joined_by<E: EntityTrait>(select: Select<E>, viewer: Uuid) -> Select<E> {
         .filter(members::Column::UserId.eq(viewer))
         .filter(members::Column::DeletedAt.is_null())
         .filter(users::Column::DeletedAt.is_null())
+        .column_as(members::Column::WorkspaceId, TENANT)
 }
 
 /// Narrows a select that has joined `projects` to live ones in the viewer's workspaces.

@@ -3,6 +3,7 @@
 //! Every label has few values. The names of operations come from clients: only those of trusted documents, and the first
 //! hundred others that did something for a caller, get series of their own.
 
+mod pool;
 mod server;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use pool::{PoolMetrics, PoolSize, TimedOut};
 pub use server::{Fallback, FallbackMetrics, ServerFamilies, ServerMetrics};
 
 /// The media type of [`Metrics::text`].
@@ -114,6 +116,7 @@ pub struct Metrics {
     batch_keys: Histograms<BatchLabels>,
     pool_wait: Histograms<DoorLabels>,
     pool_timeouts: Family<DoorLabels, Counter>,
+    pool_share_timeouts: Family<DoorLabels, Counter>,
     pool_waiting: Family<DoorLabels, Gauge>,
     pool_connections: Family<ConnectionLabels, Gauge>,
     pool_max_connections: Family<DoorLabels, Gauge>,
@@ -138,6 +141,7 @@ impl Default for Metrics {
             batch_keys: Family::new_with_constructor(|| Histogram::new(KEYS)),
             pool_wait: Family::new_with_constructor(seconds),
             pool_timeouts: Family::default(),
+            pool_share_timeouts: Family::default(),
             pool_waiting: Family::default(),
             pool_connections: Family::default(),
             pool_max_connections: Family::default(),
@@ -192,6 +196,11 @@ impl Metrics {
             self.pool_wait.clone(),
         );
         registry.register("pool_timeouts", "Waits for a connection that were given up", self.pool_timeouts.clone());
+        registry.register(
+            "pool_share_timeouts",
+            "Those of them that waited though others may have had one: their workspace had its share",
+            self.pool_share_timeouts.clone(),
+        );
         registry.register("pool_waiting", "Waits for a connection now", self.pool_waiting.clone());
         registry.register("pool_connections", "Open connections of a door", self.pool_connections.clone());
         registry.register(
@@ -267,6 +276,7 @@ impl Metrics {
         PoolMetrics {
             wait: self.pool_wait.get_or_create_owned(&labels),
             timeouts: self.pool_timeouts.get_or_create_owned(&labels),
+            share_timeouts: self.pool_share_timeouts.get_or_create_owned(&labels),
             waiting: self.pool_waiting.get_or_create_owned(&labels),
         }
     }
@@ -299,17 +309,6 @@ impl Metrics {
     }
 }
 
-/// The connections of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSize {
-    /// Handed out.
-    pub in_use: u32,
-    /// Open and free.
-    pub idle: u32,
-    /// How many there may be.
-    pub max: u32,
-}
-
 /// The figure of defects.
 #[derive(Clone, Debug, Default)]
 pub struct PanicMetrics(Counter);
@@ -330,6 +329,8 @@ pub enum Refusal {
     Connections,
     /// Points of a caller.
     Rate,
+    /// Requests of one workspace, or of one caller, that are worked on at a time.
+    Share,
 }
 
 /// The figures of who gets in.
@@ -368,16 +369,9 @@ impl AdmissionMetrics {
             Refusal::Requests => "requests",
             Refusal::Connections => "connections",
             Refusal::Rate => "rate",
+            Refusal::Share => "share",
         };
         self.refused.get_or_create(&RefusalLabels { reason }).inc();
-    }
-}
-
-impl PoolSize {
-    /// Whether there are any.
-    #[must_use]
-    pub fn is_used(self) -> bool {
-        self.in_use + self.idle > 0
     }
 }
 
@@ -398,31 +392,5 @@ impl StatementMetrics {
     pub fn batched(&self, kind: &'static str, keys: usize) {
         let keys = u32::try_from(keys).unwrap_or(u32::MAX);
         self.batch_keys.get_or_create(&BatchLabels { kind }).observe(f64::from(keys));
-    }
-}
-
-/// The figures of one door's pool.
-#[derive(Clone, Debug)]
-pub struct PoolMetrics {
-    wait: Histogram,
-    timeouts: Counter,
-    waiting: Gauge,
-}
-
-impl PoolMetrics {
-    /// Somebody waits for a connection.
-    pub fn wait_began(&self) {
-        self.waiting.inc();
-    }
-
-    /// They wait no longer: they got one, or gave up, or were given up.
-    pub fn wait_ended(&self, waited: Duration) {
-        self.waiting.dec();
-        self.wait.observe(waited.as_secs_f64());
-    }
-
-    /// They gave up.
-    pub fn timed_out(&self) {
-        self.timeouts.inc();
     }
 }

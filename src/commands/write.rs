@@ -9,7 +9,7 @@ use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::access::Action;
-use crate::database::{Bound, Exchange, NamedStatement};
+use crate::database::{Bound, Exchange, NamedStatement, TENANT};
 use crate::error::{Error, Failure, UserError, UserErrorCode};
 
 /// From a project `p` to its live workspace `w`, and to the membership `m` of the live caller, who is `$1`.
@@ -111,10 +111,10 @@ impl Write {
             Existing::Row { .. } => (format!(", {}", (columns.list)("t")), format!(", {}", (columns.list)("target"))),
         };
         let sql = format!(
-            "WITH seen AS (SELECT {target}, {allowed} AS allowed, {fresh} AS fresh{checks}{current} {from} {lock}), \
+            "WITH seen AS (SELECT {target}, {allowed} AS allowed, {fresh} AS fresh{checks}{current}, m.workspace_id AS {TENANT} {from} {lock}), \
              target AS (SELECT seen.*, allowed AND fresh{all_checks} AS good FROM seen), \
              {before}written AS ({write} RETURNING {written}) \
-             SELECT target.allowed, target.fresh{seen_checks}{shown}, written.* FROM target LEFT JOIN written ON true",
+             SELECT target.allowed, target.fresh{seen_checks}{shown}, written.*, target.{TENANT} FROM target LEFT JOIN written ON true",
             target = self.target,
             from = self.from,
             before = self.before,

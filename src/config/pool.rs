@@ -40,6 +40,13 @@ pub struct PoolSettings {
         value_parser = clap::value_parser!(u64).range(1..=60_000), global = true)]
     pub acquire_timeout_ms: u64,
 
+    /// Percent of each pool's connections, and of the requests that are worked on, that one workspace and one caller may
+    /// have at a time, rounded up and less than all: what is left is for the others. It holds as soon as the server has
+    /// met a second workspace. 100 is no limit; then too, whoever has the fewest comes next.
+    #[arg(long, env = "TRELLIS_WORKSPACE_SHARE", default_value_t = 75, value_name = "PERCENT",
+        value_parser = clap::value_parser!(u32).range(1..=100), global = true)]
+    pub workspace_share: u32,
+
     /// Milliseconds that one statement on the primary may take.
     #[arg(long, env = "TRELLIS_STATEMENT_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]

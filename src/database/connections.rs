@@ -13,11 +13,13 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, P
 use sea_orm::sqlx::{self, ConnectOptions, Connection as _, Either, Executor};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, Values};
 use sea_query_sqlx::SqlxValues;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::NamedStatement;
-use super::failure::is_outdated;
+use super::failure::{is_outdated, share_taken};
+use super::line::{Line, Place};
+use super::tenants::Claim;
 use crate::metrics::PoolSize;
 
 /// How long a server may take to accept a connection.
@@ -52,7 +54,7 @@ pub(super) struct Terms {
 /// The connections of one door.
 pub(super) struct Connections {
     terms: Terms,
-    permits: Arc<Semaphore>,
+    line: Arc<Line>,
     idle: Mutex<Vec<Idle>>,
     /// What has happened since. Who waits is woken when the server is lost.
     era: watch::Sender<Era>,
@@ -84,15 +86,14 @@ impl Debug for Connections {
 impl Connections {
     /// None are opened yet.
     pub(super) fn new(terms: Terms) -> Self {
-        let permits = Arc::new(Semaphore::new(usize::try_from(terms.max).unwrap_or(usize::MAX)));
-        Self { terms, permits, idle: Mutex::default(), era: watch::Sender::default() }
+        let line = Arc::new(Line::new(terms.max));
+        Self { terms, line, idle: Mutex::default(), era: watch::Sender::default() }
     }
 
     /// How many there are now.
     pub(super) fn size(&self) -> PoolSize {
-        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
         let idle = u32::try_from(self.idle().len()).unwrap_or(u32::MAX);
-        PoolSize { in_use: self.terms.max.saturating_sub(free), idle, max: self.terms.max }
+        PoolSize { in_use: self.line.taken(), idle, max: self.terms.max }
     }
 
     /// How long a call may take.
@@ -103,15 +104,20 @@ impl Connections {
     /// Lends a connection, of those that are open or a new one.
     ///
     /// # Errors
-    /// `ConnectionAcquire(Timeout)` where all were busy for too long; else the server cannot be reached.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Connection, DbErr> {
+    /// `ConnectionAcquire(Timeout)` where all were busy for too long, [`share_taken`] where it was those that `claim`
+    /// allows; else the server cannot be reached.
+    pub(super) async fn acquire(self: &Arc<Self>, claim: &Claim) -> Result<Connection, DbErr> {
         let mut lost = self.era.subscribe();
-        let permit = tokio::select! {
-            permit = timeout(self.terms.acquire_timeout, Arc::clone(&self.permits).acquire_owned()) => permit,
+        let place = tokio::select! {
+            place = timeout(self.terms.acquire_timeout, self.line.wait(claim)) => place,
             _ = lost.changed() => return Err(unreachable("the server was lost")),
         };
-        let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
-        let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let place = match place {
+            Ok(Some(place)) => place,
+            Ok(None) => return Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
+            Err(_) if self.line.is_share_taken(claim) => return Err(share_taken()),
+            Err(_) => return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
+        };
         let era = *lost.borrow_and_update();
         let (raw, opened) = if let Some(idle) = self.take_idle(era) {
             (idle.raw, idle.opened)
@@ -125,7 +131,8 @@ impl Connections {
         };
         let pool = Arc::clone(self);
         let state = State::Ready;
-        Ok(Connection { raw: Some(raw), opened, state, in_transaction: false, lost, era, pool, permit: Some(permit) })
+        let place = Some(place);
+        Ok(Connection { raw: Some(raw), opened, state, in_transaction: false, lost, era, pool, place })
     }
 
     /// A connection that is open and good.
@@ -168,12 +175,9 @@ impl Connections {
     pub(super) async fn close(&self) {
         // A borrower has its own deadlines.
         let patience = self.terms.deadline + CONNECT_TIMEOUT;
-        let returned = timeout(patience, self.permits.acquire_many(self.terms.max)).await;
-        if returned.is_err() {
+        if timeout(patience, self.line.close()).await.is_err() {
             tracing::warn!("a connection was still in use when its pool was closed");
         }
-        drop(returned);
-        self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for idle in idle {
             let _ = timeout(CONNECT_TIMEOUT, idle.raw.close()).await;
@@ -186,7 +190,7 @@ impl Connections {
 
     fn give_back(&self, raw: PgConnection, opened: Instant, era: Era) {
         let idle = Idle { raw, opened, since: Instant::now(), era };
-        if !self.permits.is_closed() && idle.is_good(*self.era.borrow()) {
+        if idle.is_good(*self.era.borrow()) {
             self.idle().push(idle);
         }
     }
@@ -218,7 +222,7 @@ pub(super) struct Connection {
     lost: watch::Receiver<Era>,
     era: Era,
     pool: Arc<Connections>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Debug for Connection {
@@ -382,7 +386,7 @@ fn ends_session(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let (Some(mut raw), Some(permit)) = (self.raw.take(), self.permit.take()) else { return };
+        let (Some(mut raw), Some(place)) = (self.raw.take(), self.place.take()) else { return };
         let (pool, opened, era) = (Arc::clone(&self.pool), self.opened, self.era);
         let (state, in_transaction) = (self.state, self.in_transaction);
         match (state, in_transaction, tokio::runtime::Handle::try_current()) {
@@ -406,7 +410,7 @@ impl Drop for Connection {
                         // Its place is taken until the server has noticed, so that there are never more than agreed.
                         tokio::time::sleep(CONNECTION_CHECK).await;
                     }
-                    drop(permit);
+                    drop(place);
                 });
             }
             _ => {}

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::administration::{parse_address, without_float_digits};
 use super::connections::{CONNECTION_CHECK, Connection, Connections, Terms, unreachable};
 use super::consistency::{LogPosition, Sealer};
-use super::failure::{is_lost, is_outdated};
+use super::failure::{is_lost, is_outdated, is_share_taken};
 use super::health::{Health, Seen};
 use super::pools::{Pool, Role};
 use super::running::Running;
@@ -19,7 +19,7 @@ use super::servers::Servers;
 use super::{Batch, Executed, Meter, NamedStatement, Origin, Sent};
 use crate::config::PoolSettings;
 use crate::error::Error;
-use crate::metrics::{Metrics, PanicMetrics, PoolMetrics, PoolSize, StatementMetrics};
+use crate::metrics::{Metrics, PanicMetrics, PoolMetrics, PoolSize, StatementMetrics, TimedOut};
 
 /// Which kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,11 +148,13 @@ impl Door {
     /// Waits for a connection of the pool, and counts how long.
     pub(super) async fn acquire(&self, meter: &Meter) -> Result<Connection, DbErr> {
         let wait = Wait::begin(&self.metrics, meter);
-        let acquired = self.call(self.connections.acquire()).await;
+        let acquired = self.call(self.connections.acquire(&meter.claim())).await;
         drop(wait);
         acquired.inspect_err(|error| {
-            if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
-                self.metrics.timed_out();
+            match error {
+                DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => self.metrics.timed_out(TimedOut::Busy),
+                error if is_share_taken(error) => self.metrics.timed_out(TimedOut::Share),
+                _ => {}
             }
             self.doubt(error);
         })
@@ -242,6 +244,7 @@ impl Door {
         let comment = meter.origin().and_then(|origin| origin.comment.as_deref());
         let rows = self.call(connection.rows(statement, comment)).await.inspect_err(|error| self.doubt(error));
         running.end(rows.as_ref().map(Vec::len));
+        meter.shown(rows.as_deref().unwrap_or_default());
         Ok(rows?.into_iter().map(QueryResult::from).collect())
     }
 

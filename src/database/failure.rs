@@ -12,6 +12,9 @@ impl From<DbErr> for Error {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
             return Self::Overloaded;
         }
+        if is_share_taken(&error) {
+            return Self::ShareTaken;
+        }
         match sqlstate(&error).as_deref() {
             // query_canceled by statement_timeout, lock_not_available by lock_timeout
             Some("57014" | "55P03") => Self::Timeout,
@@ -29,6 +32,16 @@ impl From<DbErr> for Error {
     }
 }
 
+/// A caller waited for a connection as long as one may, and has as many as one may have.
+pub(super) fn share_taken() -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(sqlx::Error::PoolTimedOut)))
+}
+
+/// Whether it is [`share_taken`]: nothing else makes such an error.
+pub(super) fn is_share_taken(error: &DbErr) -> bool {
+    matches!(sqlx_error(error), Some(sqlx::Error::PoolTimedOut))
+}
+
 /// Whether the server is another one than it was taken for: one that follows, and takes no writes.
 pub(super) fn is_replica(error: &DbErr) -> bool {
     sqlstate(error).as_deref() == Some("25006")
@@ -38,7 +51,7 @@ pub(super) fn is_replica(error: &DbErr) -> bool {
 pub(super) fn is_lost(error: &DbErr) -> bool {
     match sqlstate(error) {
         Some(code) => matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "25006") || code.starts_with("08"),
-        None => is_connection(error) && !matches!(error, DbErr::ConnectionAcquire(_)),
+        None => is_connection(error) && !matches!(error, DbErr::ConnectionAcquire(_)) && !is_share_taken(error),
     }
 }
 

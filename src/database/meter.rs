@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sea_orm::sqlx::postgres::PgRow;
+
+use super::tenants::{Borrower, Claim};
 use super::{Door, NamedStatement, Sent, Target};
 
 /// One statement that a request ran.
@@ -51,6 +54,8 @@ pub struct Origin {
     pub request_id: String,
     /// What PostgreSQL is told of it before each statement, as a comment in SQL.
     pub comment: Option<String>,
+    /// The request, as those see it who share out connections.
+    pub borrower: Arc<Borrower>,
 }
 
 impl Origin {
@@ -92,6 +97,18 @@ impl Meter {
     /// Who asks for the statements; none where nobody does.
     pub(super) fn origin(&self) -> Option<&Origin> {
         self.origin.as_deref()
+    }
+
+    /// For whom a connection is asked for.
+    pub(super) fn claim(&self) -> Claim {
+        self.origin().map(|origin| origin.borrower.claim()).unwrap_or_default()
+    }
+
+    /// A statement has brought rows.
+    pub(super) fn shown(&self, rows: &[PgRow]) {
+        if let Some(origin) = self.origin() {
+            origin.borrower.shown(rows);
+        }
     }
 
     /// A statement on its way through a door, where this meter records them.

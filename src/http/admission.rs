@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::config::HttpSettings;
-use crate::database::Database;
+use crate::database::line::{self, Line};
+use crate::database::{Claim, Database};
 use crate::error::Error;
 use crate::metrics::{AdmissionMetrics, Metrics, Refusal};
 
@@ -17,14 +16,14 @@ const REQUESTS_PER_CONNECTION: u32 = 64;
 /// The places for requests.
 #[derive(Debug)]
 pub struct Admission {
-    places: Arc<Semaphore>,
+    places: Arc<Line>,
     metrics: AdmissionMetrics,
 }
 
 /// A request's place, which it has until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    _place: line::Place,
     metrics: AdmissionMetrics,
 }
 
@@ -34,21 +33,23 @@ impl Admission {
     pub fn new(settings: &HttpSettings, database: &Database, metrics: &Metrics) -> Self {
         let connections: u32 = database.pools().map(|(_, size)| size.max).sum();
         let places = settings.max_requests.unwrap_or(connections.saturating_mul(REQUESTS_PER_CONNECTION));
-        let places = usize::try_from(places).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(places)), metrics: metrics.admission() }
+        Self { places: Arc::new(Line::new(places)), metrics: metrics.admission() }
     }
 
     /// Gives a request a place.
     ///
     /// # Errors
-    /// `Overloaded`: there is none left.
-    pub(super) fn enter(&self) -> Result<Place, Error> {
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.metrics.refused(Refusal::Requests);
-            return Err(Error::Overloaded);
+    /// `Overloaded`: there is none left; `ShareTaken`: none that the claim allows.
+    pub(super) fn enter(&self, claim: &Claim) -> Result<Place, Error> {
+        let Some(place) = self.places.enter(claim) else {
+            let is_share = self.places.is_share_taken(claim);
+            let (refusal, error) =
+                if is_share { (Refusal::Share, Error::ShareTaken) } else { (Refusal::Requests, Error::Overloaded) };
+            self.metrics.refused(refusal);
+            return Err(error);
         };
         self.metrics.entered();
-        Ok(Place { _permit: permit, metrics: self.metrics.clone() })
+        Ok(Place { _place: place, metrics: self.metrics.clone() })
     }
 }
 

@@ -93,7 +93,8 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let viewer = viewer?;
     let received = request::read(app, parts, body).await?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
-    let _place = app.admission.enter()?;
+    let borrower = app.database.borrower(viewer);
+    let _place = app.admission.enter(&borrower.claim())?;
     let is_trusted = matches!(received.document, Document::Trusted(_));
     let checked = execution::check(received, &app.guard)?;
     let (operation, cost) = (checked.operation, checked.cost);
@@ -113,7 +114,7 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     charge(app, caller, cost.complexity.saturating_sub(1), asked)?;
     let comment = asked.trace.as_ref().and_then(|trace| trace.comment(&asked.operation));
     let (operation_name, request_id) = (asked.operation.clone(), asked.request_id.clone());
-    let meter = &meter.of(Origin { operation: operation_name, request_id, comment });
+    let meter = &meter.of(Origin { operation: operation_name, request_id, comment, borrower });
     let token = consistency_token(headers)?;
     let after = token.map(|token| app.database.open_token(token)).transpose()?;
     let needs = Needs { after, reports: checked.reports, avoids_replicas: false };

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::count;
 use super::page::{Cut, Direction, Page, PageKey, Position, SortValue};
 use crate::batch::Key;
-use crate::database::{Bound, NamedStatement};
+use crate::database::{Bound, NamedStatement, TENANT};
 use crate::entities::columns;
 use crate::entities::member::{Column, Entity, Model, Role};
 use crate::error::Error;
@@ -26,7 +26,7 @@ impl Key for MemberById {
 
     fn statement((): &(), keys: &[Self], viewer: Uuid) -> NamedStatement {
         let sql = format!(
-            "SELECT {} FROM members t JOIN workspaces w ON w.id = t.workspace_id AND w.deleted_at IS NULL \
+            "SELECT {}, t.workspace_id AS {TENANT} FROM members t JOIN workspaces w ON w.id = t.workspace_id AND w.deleted_at IS NULL \
              JOIN members m ON m.workspace_id = w.id AND m.user_id = $2 AND m.deleted_at IS NULL \
              JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL \
              WHERE t.id = ANY($1) AND t.deleted_at IS NULL",

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue, containing};
 use super::{count, in_project_of};
 use crate::batch::Key;
-use crate::database::{Bound, NamedStatement};
+use crate::database::{Bound, NamedStatement, TENANT};
 use crate::entities::columns;
 use crate::entities::project::{Column, Entity, Model, Status};
 use crate::error::Error;
@@ -142,7 +142,11 @@ impl PageKey for ProjectsOfWorkspace {
         let (columns, conditions) = (columns("t", Column::iter()), filter.conditions(bound));
         let sql = filter.deleted.page(&cut.order(value, "t.id"), |deleted| {
             let of_parent = format!("t.workspace_id = k.parent AND {deleted}{conditions}");
-            cut.page(&format!("SELECT {columns} FROM projects t WHERE {of_parent}"), value, "t.id")
+            cut.page(
+                &format!("SELECT {columns}, t.workspace_id AS {TENANT} FROM projects t WHERE {of_parent}"),
+                value,
+                "t.id",
+            )
         });
         (name, sql)
     }

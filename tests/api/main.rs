@@ -49,6 +49,7 @@ mod limits;
 mod overload;
 mod rate_limit;
 mod sweeps;
+mod tenants;
 mod trusted;
 
 mod conformance;

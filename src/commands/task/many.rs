@@ -9,7 +9,7 @@ use super::{COLUMNS, completed_at, is_nobody_or_member, select};
 use crate::commands::Change;
 use crate::commands::access::Action;
 use crate::commands::write::{TO_CALLER, TOUCH};
-use crate::database::{Bound, Command, Exchange, NamedStatement};
+use crate::database::{Bound, Command, Exchange, NamedStatement, TENANT};
 use crate::entities::task::{Priority, Row, Status};
 use crate::error::{Error, Failure, UserError, UserErrorCode};
 
@@ -83,15 +83,15 @@ impl UpdateMany {
         );
         let sql = format!(
             "WITH wanted AS (SELECT id, min(ord) AS ord FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, ord) GROUP BY id), \
-             seen AS (SELECT t.id, {allowed} AS allowed, {member} AS is_member FROM wanted JOIN tasks t ON t.id = wanted.id \
+             seen AS (SELECT t.id, {allowed} AS allowed, {member} AS is_member, m.workspace_id AS {TENANT} FROM wanted JOIN tasks t ON t.id = wanted.id \
                JOIN projects p ON p.id = t.project_id AND p.deleted_at IS NULL {TO_CALLER} \
                WHERE t.deleted_at IS NULL ORDER BY t.id FOR UPDATE OF t), \
-             target AS (SELECT wanted.ord, seen.id, seen.allowed, seen.is_member, \
+             target AS (SELECT wanted.ord, seen.id, seen.allowed, seen.is_member, seen.{TENANT}, \
                bool_and(seen.id IS NOT NULL AND seen.allowed AND seen.is_member) OVER () AS good \
                FROM wanted LEFT JOIN seen ON seen.id = wanted.id), \
              written AS (UPDATE tasks t SET {set} FROM target WHERE t.id = target.id AND target.good RETURNING {columns}) \
              SELECT target.ord, target.id IS NOT NULL, coalesce(target.allowed, false), \
-               coalesce(target.is_member, false), written.* \
+               coalesce(target.is_member, false), written.*, target.{TENANT} \
              FROM target LEFT JOIN written ON written.id = target.id ORDER BY target.ord",
             member = is_nobody_or_member(&assignee),
             columns = select("t"),

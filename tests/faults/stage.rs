@@ -21,6 +21,9 @@ const PACE: Duration = Duration::from_millis(150);
 /// How long the fault may take to be overcome; what is promised is judged elsewhere.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a request of Trellis waits for a connection, by default.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a transaction may take to be undone whose request has gone.
 const AFTERMATH: Duration = Duration::from_millis(400);
 
@@ -98,7 +101,13 @@ impl Stage {
         cluster.replicated().await?;
         let addresses: Vec<String> =
             proxies.iter().map(|proxy| format!("postgres://trellis@{}/{DATABASE}", proxy.address)).collect();
-        let trellis = Instance::start(&cluster.directory.join("trellis.log"), &addresses, words).await?;
+        // Where others use the machine too, a connection that is late is no sign of too many requests.
+        let acquire_timeout_ms = ACQUIRE_TIMEOUT.mul_f64(slack).as_millis().to_string();
+        let mut words = words.to_vec();
+        if !words.contains(&"--acquire-timeout-ms") {
+            words.extend(["--acquire-timeout-ms", &acquire_timeout_ms]);
+        }
+        let trellis = Instance::start(&cluster.directory.join("trellis.log"), &addresses, &words).await?;
         let entrance = trellis.url();
         Ok(Self {
             cluster,

@@ -30,7 +30,7 @@ pub fn scenarios() -> [Scenario; 6] {
         Scenario {
             name: "pool-exhausted",
             about: "eight clients, two connections to the primary, 200 ms on each way to it",
-            words: &["--primary-connections", "2"],
+            words: &["--primary-connections", "2", "--acquire-timeout-ms", "1000"],
             promise: Promise {
                 writes: &["OVERLOADED"],
                 reads: &["OVERLOADED"],
@@ -41,13 +41,13 @@ pub fn scenarios() -> [Scenario; 6] {
             // A look at the server may take 500 ms.
             wire: Some((0, Mode::Delay(Duration::from_millis(200)))),
             lasts: |_| Duration::from_secs(5),
+            strike: |stage| Box::pin(async { stage.write_fails().await }),
             heal: |stage| {
                 Box::pin(async {
                     let events = stage.events();
                     let refused = events.iter().filter(|event| event.kind == Kind::Write && event.code == "OVERLOADED");
                     let worst = refused.map(|event| event.took).max().unwrap_or_default();
                     stage.notes.push(format!("writes were refused after {} ms at most", worst.as_millis()));
-                    stage.write_fails().await?;
                     stage.require_within(Duration::from_millis(1_500), worst, "a refusal");
                     Ok(())
                 })

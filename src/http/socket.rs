@@ -39,11 +39,10 @@ impl Socket {
     /// What came of writing, and whether the client has kept it waiting for too long.
     fn written(&mut self, context: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            if let Some(Waiting { since, .. }) = self.waiting.take() {
-                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                let earned = Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
-                self.waited = (self.waited + since.elapsed()).saturating_sub(earned);
-            }
+            let waited = self.waiting.take().map(|Waiting { since, .. }| since.elapsed()).unwrap_or_default();
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let earned = Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
+            self.waited = (self.waited + waited).saturating_sub(earned);
         } else if written.is_pending() {
             let left = self.patience.saturating_sub(self.waited);
             let waiting =

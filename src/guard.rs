@@ -112,7 +112,7 @@ impl Guard {
         let document = self.parse(text)?;
         let (_, executed) = operation(&document, None)?;
         values::check_variables(&variables, &self.limits)?;
-        values::add_defaults(&mut variables, executed);
+        values::fit_variables(&mut variables, executed);
         let mut measure = Measure::new(self, &document, &variables);
         Ok(self.check_size(&mut measure, &document, executed)?.cost())
     }
@@ -137,7 +137,7 @@ impl Guard {
         values::check_declarations(&document, &self.limits, &self.types)?;
         for (_, operation) in document.operations.iter() {
             let mut variables = Variables::default();
-            values::add_defaults(&mut variables, &operation.node);
+            values::fit_variables(&mut variables, &operation.node);
             let mut measure = Measure::new(self, &document, &variables);
             self.check_size(&mut measure, &document, &operation.node)?;
         }

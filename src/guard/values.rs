@@ -62,16 +62,14 @@ impl Extent {
     }
 }
 
-/// Gives the executed operation the variables that it declares and no others, with the defaults of those that were not
-/// sent, and checks them: the library leaves it to the resolvers whether one is missing or is no input object.
+/// Fits variables to the executed operation, and checks them: the library leaves it to the resolvers whether one is missing
+/// or is no input object.
 pub(super) fn complete_variables(
     variables: &mut Variables,
     executed: &OperationDefinition,
     types: &Types,
 ) -> Result<(), Error> {
-    let declared = |name: &str| executed.variable_definitions.iter().any(|variable| variable.node.name.node == *name);
-    variables.retain(|name, _| declared(name.as_str()));
-    add_defaults(variables, executed);
+    fit_variables(variables, executed);
     for Positioned { node: variable, .. } in &executed.variable_definitions {
         let name = &variable.name.node;
         let value = variables.get(name);
@@ -85,8 +83,11 @@ pub(super) fn complete_variables(
     Ok(())
 }
 
-/// Gives the variables that were not sent their defaults. The library's @skip and @include look at what was sent only.
-pub(super) fn add_defaults(variables: &mut Variables, executed: &OperationDefinition) {
+/// Leaves the variables that an operation declares and no others, with the defaults of those that were not sent. The
+/// library's @skip and @include look at what was sent only.
+pub(super) fn fit_variables(variables: &mut Variables, executed: &OperationDefinition) {
+    let declared = |name: &str| executed.variable_definitions.iter().any(|variable| variable.node.name.node == *name);
+    variables.retain(|name, _| declared(name.as_str()));
     for Positioned { node: variable, .. } in &executed.variable_definitions {
         if let Some(default) = &variable.default_value {
             variables.entry(variable.name.node.clone()).or_insert_with(|| default.node.clone());

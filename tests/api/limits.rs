@@ -316,6 +316,14 @@ async fn an_estimate_runs_nothing_tells_what_is_too_dear_and_is_guarded_itself()
     let dear = "{ workspaces(first: 100) { nodes { tasks(first: 100) { nodes { title } } } } }";
     let answer = send(&world, ada, &estimate(dear)).await;
     assert_eq!(answer.data()["estimateCost"], json!({ "complexity": 2 + 100 * (2 + 100), "depth": 5 }));
+    // A variable that the operation does not declare counts no more than if it were sent.
+    let estimated = "query($d: String!, $v: JSON) { estimateCost(document: $d, variables: $v) { complexity } }";
+    for (declared, complexity) in [("$a: [ID!]!", 1 + 3), ("$b: [ID!]", 1 + 1)] {
+        let variables =
+            json!({ "d": format!("query({declared}) {{ nodes(ids: $a) {{ id }} }}"), "v": { "a": [1, 2, 3] } });
+        let answer = ask(&world, ada, estimated, variables).await;
+        assert_eq!(answer.data()["estimateCost"]["complexity"], json!(complexity), "{declared}");
+    }
     for (document, code) in [
         ("{ viewer {", "GRAPHQL_PARSE_FAILED"),
         (&"[".repeat(30_000), "LIMIT_EXCEEDED"),

@@ -173,7 +173,7 @@ async fn patiently(
 ) -> Result<(), DbErr> {
     for _ in 1..ATTEMPTS {
         match step().await {
-            Err(error) if administration::is_lock_timeout(&error) => {
+            Err(error) if administration::is_locked_out(&error) => {
                 say(format!("locked out  {name}; it is tried again in {} s", PAUSE.as_secs()));
                 tokio::time::sleep(PAUSE).await;
             }

@@ -34,10 +34,10 @@ pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
     sea_orm::Database::connect(options).await
 }
 
-/// Whether a statement failed because it waited too long for a lock.
+/// Whether a statement failed because it did not get a lock: it waited too long, or for somebody who waited for it.
 #[must_use]
-pub fn is_lock_timeout(error: &DbErr) -> bool {
-    sqlstate(error).as_deref() == Some("55P03")
+pub fn is_locked_out(error: &DbErr) -> bool {
+    matches!(sqlstate(error).as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Leaves out what a pooler refuses at the start of a session. Since PostgreSQL 12 numbers are exact without it.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use migration::Migrator;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 use serde_json::Value;
 use trellis::database::administration;
@@ -66,9 +66,9 @@ impl Drop for Sql {
     }
 }
 
-/// Locks something in the scratch database of a rehearsal, from before its first step until it has given up on a step.
-async fn locked_out(words: &[&str], lock: &str) -> (Ended, Value) {
-    let mut rehearsal = Instance::spawn(rehearse(words).await.arg("--json"));
+/// A rehearsal, and a session that has locked something in its scratch database before the first step.
+async fn locked(words: &[&str], lock: &str) -> (Instance, DatabaseConnection) {
+    let rehearsal = Instance::spawn(rehearse(words).await.arg("--json"));
     let server = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
     let find = format!(
         "SELECT max(datname::text), count(*) FROM pg_stat_activity \
@@ -82,11 +82,17 @@ async fn locked_out(words: &[&str], lock: &str) -> (Ended, Value) {
     .await;
     let holder = administration::connect(&cluster().await.primary_url(&database)).await.unwrap();
     holder.execute_unprepared(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {lock}")).await.unwrap();
+    server.close().await.unwrap();
+    (rehearsal, holder)
+}
+
+/// A rehearsal with something locked until it has given up on a step.
+async fn locked_out(words: &[&str], lock: &str) -> (Ended, Value) {
+    let (mut rehearsal, holder) = locked(words, lock).await;
     let told = rehearsal.logs("locked out  ").await;
     assert!(told.contains("it is tried again in 1 s"), "{told}");
     holder.execute_unprepared("COMMIT").await.unwrap();
     holder.close().await.unwrap();
-    server.close().await.unwrap();
     reported(rehearsal).await
 }
 
@@ -182,7 +188,8 @@ async fn a_rewrite_under_access_exclusive_is_found_with_its_lock_and_who_waited(
     assert!(problems(sleep)[0].contains(" more than 100: nobody reads or writes the table"), "{sleep}");
     // What was prepared for the column as it was is sent again, as the server does, and is no fault.
     assert!(report["sent_again"].as_i64().unwrap() > 0, "{report}");
-    assert_eq!(problems(sleep).len(), 1, "{sleep}");
+    let of_both = [alter, sleep].into_iter().flat_map(problems);
+    assert_eq!(of_both.filter(|problem| problem.contains("ran before")).count(), 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,22 +221,56 @@ async fn a_migration_that_is_locked_out_is_tried_again_in_a_transaction_and_with
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_never_gets_its_lock_is_given_up_after_three_tries() {
+    let words = ["--migration", "000020", "--limit-ms", "20000"];
+    let (rehearsal, _holder) = locked(&words, "LOCK TABLE users IN ROW EXCLUSIVE MODE").await;
+    let (ended, report) = reported(rehearsal).await;
+    ended.assert_refused(&["of 3 steps are not as they should be"]);
+    assert_eq!(given_up(&report), [true, true, true], "{report}");
+    let steps = report["steps"].as_array().unwrap();
+    let wrong: Vec<_> = steps.iter().map(|step| problems(step).len()).collect();
+    assert_eq!(wrong, [0, 0, 1], "{report}");
+    assert!(problems(&steps[2])[0].starts_with("gave up: canceling statement due to lock timeout"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_of_a_file_that_is_locked_out_is_tried_again_as_a_whole() {
-    let sql = "ALTER TABLE projects ADD COLUMN one integer; \
-               BEGIN; ALTER TABLE workspaces ADD COLUMN one integer; ALTER TABLE users ADD COLUMN one integer; COMMIT; \
-               ALTER TABLE tasks ADD COLUMN one integer;";
+    let sql = "CREATE TABLE before (id uuid); BEGIN; CREATE TABLE within (id uuid); \
+               ALTER TABLE users ADD COLUMN one integer; COMMIT; CREATE TABLE behind (id uuid);";
     let file = Sql::new(sql);
     let words = ["--sql", file.0.to_str().unwrap(), "--limit-ms", "20000"];
     let (ended, report) = locked_out(&words, "LOCK TABLE users IN ROW EXCLUSIVE MODE").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let of_tables: Vec<&str> = report["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| step["statement"].as_str().unwrap().split(' ').nth(2).unwrap())
-        .collect();
-    assert_eq!(of_tables, ["projects", "workspaces", "users", "workspaces", "users", "tasks"], "{report}");
+    let steps = report["steps"].as_array().unwrap().iter();
+    let of_tables: Vec<&str> =
+        steps.map(|step| step["statement"].as_str().unwrap().split(' ').nth(2).unwrap()).collect();
+    assert_eq!(of_tables, ["before", "within", "users", "within", "users", "behind"], "{report}");
     assert_eq!(given_up(&report), [false, false, true, false, false, false], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_waits_for_somebody_who_waits_for_it_is_tried_again() {
+    let sql = "CREATE TABLE other (id uuid); BEGIN; ALTER TABLE other ADD COLUMN one integer; SELECT pg_sleep(2); \
+               ALTER TABLE users ADD COLUMN one integer; COMMIT;";
+    let file = Sql::new(sql);
+    let words = ["--sql", file.0.to_str().unwrap(), "--limit-ms", "20000"];
+    let (mut rehearsal, holder) = locked(&words, "LOCK TABLE users IN ROW EXCLUSIVE MODE").await;
+    let database: String = one(&holder, "SELECT current_database()::text").await.try_get_by_index(0).unwrap();
+    let beside = administration::connect(&cluster().await.primary_url(&database)).await.unwrap();
+    eventually("the transaction has its first lock", || async {
+        let asleep = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                      AND query LIKE 'SELECT pg_sleep%' AND state = 'active'";
+        let asleep: i64 = one(&beside, asleep).await.try_get_by_index(0).unwrap();
+        if asleep == 1 { Ok(()) } else { Err(asleep) }
+    })
+    .await;
+    // Who begins to wait last finds out that nobody will ever get on.
+    let wait = "SET LOCAL lock_timeout = 0; LOCK TABLE other IN ROW EXCLUSIVE MODE; COMMIT";
+    holder.execute_unprepared(wait).await.unwrap();
+    rehearsal.logs("locked out  ").await;
+    let (ended, report) = reported(rehearsal).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(given_up(&report), [false, false, false, true, false, false, false], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -237,7 +237,7 @@ impl Session {
             rewritten,
             wal_bytes,
             error: error.map(in_short),
-            locked_out: error.is_some_and(administration::is_lock_timeout),
+            locked_out: error.is_some_and(administration::is_locked_out),
         });
         done
     }

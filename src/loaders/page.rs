@@ -49,6 +49,24 @@ pub enum Start {
     At(Position),
 }
 
+impl Start {
+    /// The same start, or where the order comes to `bound`, if that is further on in the direction of the walk.
+    pub(super) fn no_earlier_than(self, bound: DateTime<Utc>, direction: Direction) -> Self {
+        let is_earlier = |position: &Position| match (&position.value, direction) {
+            (SortValue::Time(at), Direction::Ascending) => *at < bound,
+            (SortValue::Time(at), Direction::Descending) => *at >= bound,
+            _ => false,
+        };
+        // No row has this id, so the position lies between those before the bound and those at it.
+        let at_bound = Position { value: SortValue::Time(bound), id: Uuid::nil() };
+        match self {
+            Self::Beyond(position) if is_earlier(&position) => Self::Beyond(at_bound),
+            Self::At(position) if is_earlier(&position) => Self::At(at_bound),
+            start => start,
+        }
+    }
+}
+
 /// Which way a page walks through its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Walk {
@@ -175,6 +193,11 @@ pub trait PageKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// Where a row of the list stands.
     fn position(&self, row: &Self::Row) -> Position;
 
+    /// From where the page starts, if not from where it says: a filter by the order's own column may let it start later.
+    fn start(&self) -> Start {
+        self.page().start
+    }
+
     /// The direction of the list's order.
     fn direction(arguments: &Self::Arguments) -> Direction;
     /// The statement's name, and a SELECT for the page of one parent, whose id is `k.parent`.
@@ -237,13 +260,28 @@ impl From {
 }
 
 impl Cut {
-    fn new(order: Direction, page: &Page) -> Self {
+    pub(super) fn new(order: Direction, page: &Page) -> Self {
         let direction = match (order, page.walk) {
             (order, Walk::Forward) => order,
             (Direction::Ascending, Walk::Backward) => Direction::Descending,
             (Direction::Descending, Walk::Backward) => Direction::Ascending,
         };
         Self { direction, walk: page.walk, from: From::of(&page.start) }
+    }
+
+    /// Which way the page runs.
+    pub(super) fn direction(self) -> Direction {
+        self.direction
+    }
+
+    /// Whether the page starts at a row that has a time.
+    pub(super) fn is_from_time(self) -> bool {
+        matches!(self.from, From::Time { .. })
+    }
+
+    /// Whether the page starts at a row that has no value.
+    pub(super) fn is_from_null(self) -> bool {
+        matches!(self.from, From::Null { .. })
     }
 
     fn keyword(self) -> &'static str {
@@ -328,7 +366,7 @@ impl Cut {
         let mut arrays = vec!["$1::uuid[]".to_owned()];
         let mut names = vec!["parent"];
         let starts = || {
-            keys.iter().filter_map(|key| match key.page().start {
+            keys.iter().filter_map(|key| match key.start() {
                 Start::End => None,
                 Start::Beyond(position) | Start::At(position) => Some(position),
             })

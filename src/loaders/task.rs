@@ -1,5 +1,9 @@
 //! Tasks by id, and pages and counts of the tasks of a project, of a column of its board, of a workspace, of a user.
 
+mod count;
+
+pub use count::TaskCount;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,7 +13,7 @@ use sea_orm::{QueryTrait, RelationTrait};
 use uuid::Uuid;
 
 use super::in_project_of;
-use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue, containing};
+use super::page::{Cut, Deleted, Direction, Page, PageKey, Position, SortValue, Start, containing};
 use crate::batch::Key;
 use crate::database::{Bound, NamedStatement};
 use crate::entities::task::{Column, Entity, Priority, Projection, Relation, Row, Status};
@@ -124,6 +128,16 @@ impl Filter {
     fn is_open(&self) -> bool {
         self.overdue == Some(true)
             || self.statuses.as_ref().is_some_and(|statuses| !statuses.contains(&Status::Completed))
+    }
+
+    /// Where a list in an order begins at the earliest, by what is asked for.
+    fn beginning(&mut self, field: OrderField, direction: Direction) -> &mut Option<DateTime<Utc>> {
+        match (field, direction) {
+            (OrderField::CreatedAt, Direction::Ascending) => &mut self.created_after,
+            (OrderField::CreatedAt, Direction::Descending) => &mut self.created_before,
+            (OrderField::DueDate, Direction::Ascending) => &mut self.due_after,
+            (OrderField::DueDate, Direction::Descending) => &mut self.due_before,
+        }
     }
 
     fn bind_statuses(&self, bound: &mut Bound) -> Option<String> {
@@ -247,13 +261,28 @@ impl PageKey for TaskPage {
         Position { value, id: task.card.id }
     }
 
+    fn start(&self) -> Start {
+        let direction = Cut::new(self.order.1, &self.page).direction();
+        let start = self.page.start.clone();
+        match *self.filter.clone().beginning(self.order.0, direction) {
+            Some(beginning) => start.no_earlier_than(beginning, direction),
+            None => start,
+        }
+    }
+
     fn direction(arguments: &Arguments) -> Direction {
         arguments.order.1
     }
 
     fn sql(arguments: &Arguments, cut: Cut, bound: &mut Bound) -> (&'static str, String) {
-        let conditions = arguments.filter.conditions(bound);
-        let statuses = arguments.filter.bind_statuses(bound);
+        let mut filter = arguments.filter.clone();
+        if cut.is_from_time() {
+            // The start has it. Beside a cursor, PostgreSQL 18 would go to where the filter begins, and read from there to
+            // the cursor: 1,162 buffers instead of 32 in the middle of 200,000 tasks.
+            *filter.beginning(arguments.order.0, cut.direction()) = None;
+        }
+        let conditions = filter.conditions(bound);
+        let statuses = filter.bind_statuses(bound);
         let list = List { arguments, cut, conditions, statuses };
         match arguments.level {
             Level::Project => (list.name(PROJECT), list.of_project("k.parent", "")),
@@ -324,7 +353,24 @@ impl List<'_> {
 
     fn select(&self, of: &str) -> String {
         let columns = self.arguments.projection.columns("t");
-        format!("SELECT {columns} FROM tasks t WHERE {of}{}", self.conditions)
+        // A column that no index holds. Without it PostgreSQL may read all cards of a project from the covering index and
+        // sort them: it plans for a project of average size, whichever is asked for. That is 733 buffers instead of 29 for
+        // one of 20,000 tasks among 10,000 of 8; and on 18, which skips from status to status there, 821 instead of 9 for
+        // the newest of 200,000 tasks of which only those of three months are asked for.
+        let of_table = if self.is_in_order_of_index() { ", t.updated_at" } else { "" };
+        format!("SELECT {columns}{of_table} FROM tasks t WHERE {of}{}", self.conditions)
+    }
+
+    /// Whether the page is the next rows of an index that holds its order but not its columns.
+    fn is_in_order_of_index(&self) -> bool {
+        let Arguments { level, filter, order: (field, _), projection } = self.arguments;
+        let by_order_alone = match field {
+            OrderField::CreatedAt => Filter { created_before: None, created_after: None, ..filter.clone() },
+            OrderField::DueDate => Filter { due_before: None, due_after: None, ..filter.clone() },
+        };
+        *projection == Projection::Card
+            && matches!(level, Level::Project | Level::Workspace)
+            && by_order_alone == Filter { deleted: filter.deleted, ..Filter::default() }
     }
 
     /// A SELECT for the page of one project, whose id is the SQL expression `project`.
@@ -358,82 +404,17 @@ impl List<'_> {
     fn by_due_date(&self, select: &str) -> String {
         // With a bound list alone the partial index of open tasks is not used.
         let open = if self.arguments.filter.is_open() { " AND t.status <> 'completed'" } else { "" };
-        self.cut.page_with_nulls(&format!("{select}{}{open}", self.status()), "t.due_date", "t.id")
+        let select = format!("{select}{}{open}", self.status());
+        let Filter { due_before, due_after, .. } = self.arguments.filter;
+        if due_before.or(due_after).is_some() && !self.cut.is_from_null() {
+            // Nobody asks for tasks without a date.
+            self.cut.page(&select, "t.due_date", "t.id")
+        } else {
+            self.cut.page_with_nulls(&select, "t.due_date", "t.id")
+        }
     }
 
     fn status(&self) -> String {
         self.statuses.as_ref().map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default()
-    }
-}
-
-/// How many tasks a parent has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TaskCount {
-    /// Whose.
-    pub parent: Parent,
-    /// Which.
-    pub filter: Filter,
-}
-
-impl Key for TaskCount {
-    type Value = i64;
-    type Group = (Level, Filter);
-    const IS_LEAF: bool = true;
-
-    fn group(&self) -> (Level, Filter) {
-        (self.parent.level(), self.filter.clone())
-    }
-
-    fn statement((level, filter): &(Level, Filter), keys: &[Self], viewer: Uuid) -> NamedStatement {
-        // Two columns of a board are two keys of one project.
-        let mut parents: Vec<Uuid> = keys.iter().map(|key| key.parent.id()).collect();
-        parents.sort_unstable();
-        parents.dedup();
-        let mut bound = Bound::new(viewer, vec![parents.into()]);
-        let status = filter.bind_statuses(&mut bound);
-        let status = status.map(|statuses| format!(" AND t.status = ANY({statuses}::text[])")).unwrap_or_default();
-        let conditions = format!("{status}{}", filter.conditions(&mut bound));
-        let (name, tasks, part) = match level {
-            Level::Project => (
-                "task_count_of_project",
-                "SELECT t.project_id AS parent FROM tasks t WHERE t.project_id = ANY($1)".to_owned(),
-                None,
-            ),
-            Level::Column => (
-                "task_count_of_column",
-                "SELECT t.project_id AS parent, t.status FROM tasks t WHERE t.project_id = ANY($1)".to_owned(),
-                Some("t.status"),
-            ),
-            Level::Workspace => (
-                "task_count_of_workspace",
-                "SELECT p.workspace_id AS parent FROM projects p JOIN tasks t ON t.project_id = p.id \
-                 WHERE p.workspace_id = ANY($1) AND p.deleted_at IS NULL"
-                    .to_owned(),
-                None,
-            ),
-            Level::Assignee => (
-                "task_count_of_assignee",
-                format!(
-                    "SELECT t.assignee_id AS parent FROM tasks t \
-                     WHERE t.assignee_id = ANY($1) AND t.status <> 'completed' AND {}",
-                    visible_to(&bound.bind_viewer())
-                ),
-                None,
-            ),
-        };
-        let tasks = filter.deleted.rows(|deleted| format!("{tasks} AND {deleted}{conditions}"));
-        let grouped = part.map(|part| format!(", {part}")).unwrap_or_default();
-        let part = part.unwrap_or("''");
-        let sql = format!("SELECT t.parent, count(*), {part} FROM ({tasks}) t GROUP BY t.parent{grouped}");
-        NamedStatement::new(name, sql, bound.into_values())
-    }
-
-    fn answers(_: &(Level, Filter), keys: &[Self], rows: &[QueryResult]) -> Result<HashMap<Self, i64>, Error> {
-        let mut counts: HashMap<(Uuid, String), i64> = HashMap::new();
-        for row in rows {
-            counts.insert((row.try_get_by_index(0)?, row.try_get_by_index(2)?), row.try_get_by_index(1)?);
-        }
-        let count = |key: &Self| counts.get(&(key.parent.id(), key.parent.part().unwrap_or_default())).copied();
-        Ok(keys.iter().map(|key| (key.clone(), count(key).unwrap_or_default())).collect())
     }
 }

@@ -48,10 +48,13 @@ impl List {
     }
 
     pub fn tasks(root: &str, id: Uuid, order: Order, filter: Option<&[&str]>) -> Self {
+        Self::tasks_where(root, id, order, &json!(filter.map(|statuses| json!({ "status": statuses }))))
+    }
+
+    pub fn tasks_where(root: &str, id: Uuid, order: Order, filter: &Value) -> Self {
         let pointer = if root == "project" { "/project/tasks" } else { "/workspace/tasks" };
         let parent = format!("{root}(id: $id) {{ {{}} }}");
         let order = json!({ "field": order.0, "direction": order.1 });
-        let filter = filter.map(|statuses| json!({ "status": statuses }));
         let variables = json!({ "id": id, "order": order, "filter": filter });
         Self::new(&parent, ", $id: ID!, $filter: TaskFilter, $order: TaskOrder", pointer, variables)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::stream::{self, StreamExt};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::json;
+use serde_json::{Value, json};
 use trellis::clock;
 use trellis::entities::member::Role;
 use uuid::Uuid;
@@ -173,6 +173,62 @@ async fn every_filter_lists_the_same_rows_both_ways() {
     assert_eq!(walks.len(), 17 * 4);
     stream::iter(walks)
         .for_each_concurrent(4, async |(list, expected)| list.check(&world, ada, 5, &expected).await)
+        .await;
+}
+
+/// With every cursor of the whole list, also of rows that the filter leaves out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_keeps_to_its_cursor_and_to_a_filter_by_the_same_time() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    // Each day with each due day and without one, but one deleted task.
+    let mut sketches = Vec::new();
+    for number in 0..4 * 4_u32 {
+        let due = [None, Some(0), Some(1), Some(2)][number as usize % 4];
+        sketches.push(Sketch { project: 0, status: 0, created: number / 4, due, is_deleted: number == 5 });
+    }
+    let (_, projects, made) = plant(&world, ada, &sketches).await;
+    let mut pages = Vec::new();
+    for order in ORDERS {
+        let all = expected(&made, &[0], order, None);
+        let whole = List::tasks("project", projects[0], order, None).page(&world, ada, &json!({ "first": 25 })).await;
+        let cursors: Vec<Value> =
+            whole["edges"].as_array().unwrap().iter().map(|edge| edge["cursor"].clone()).collect();
+        assert_eq!((cursors.len(), all.len()), (15, 15));
+        for (from, to) in [(Some(1), None), (None, Some(1)), (Some(1), Some(2))] {
+            let [after, before] =
+                if order.0 == "CREATED_AT" { ["createdAfter", "createdBefore"] } else { ["dueAfter", "dueBefore"] };
+            let instant = |day: Option<u32>| day.map(|day| format!("2026-03-01T00:00:00.00000{}Z", day + 1));
+            let filter = json!({ after: instant(from), before: instant(to) });
+            let is_in = |id: &&Uuid| {
+                let sketch = &made.iter().find(|row| row.id == **id).unwrap().sketch;
+                let day = if order.0 == "CREATED_AT" { Some(sketch.created) } else { sketch.due };
+                day.is_some_and(|day| from.is_none_or(|from| day >= from) && to.is_none_or(|to| day < to))
+            };
+            for (at, cursor) in cursors.iter().enumerate() {
+                let list = List::tasks_where("project", projects[0], order, &filter);
+                let behind: Vec<Uuid> = all[at + 1..].iter().filter(is_in).copied().collect();
+                let ahead: Vec<Uuid> = all[..at].iter().filter(is_in).copied().collect();
+                let is_at = is_in(&&all[at]);
+                let first_two = behind[..behind.len().min(2)].to_vec();
+                let last_two = ahead[ahead.len().saturating_sub(2)..].to_vec();
+                let next = json!({ "first": 2, "after": cursor });
+                let has_next = (behind.len() > 2, is_at || !ahead.is_empty());
+                pages.push((list.clone(), next, first_two, has_next));
+                let previous = json!({ "last": 2, "before": cursor });
+                let has_previous = (is_at || !behind.is_empty(), ahead.len() > 2);
+                pages.push((list, previous, last_two, has_previous));
+            }
+        }
+    }
+    assert_eq!(pages.len(), 4 * 3 * 15 * 2);
+    stream::iter(pages)
+        .for_each_concurrent(4, async |(list, arguments, rows, (has_next, has_previous))| {
+            let page = list.page(&world, ada, &arguments).await;
+            assert_eq!(ids(&page["nodes"], "/id"), rows, "{arguments} of {list:?}");
+            let info = json!([page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"]]);
+            assert_eq!(info, json!([has_next, has_previous]), "{arguments} of {list:?}");
+        })
         .await;
 }
 

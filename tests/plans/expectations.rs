@@ -31,7 +31,7 @@ pub const FILTERS: [&str; 13] = [
 
 /// Lists that an index gives in order, with the filters that the same index serves.
 ///
-/// The others are these, and are held to no bound but on their indexes:
+/// The others are these, and are held to no bound but on their indexes, since they grow with the list:
 /// - by due date, of deleted tasks: `idx_tasks_deleted` is by age, so a project's deleted tasks are read and sorted;
 /// - by due date, of open tasks: `idx_tasks_active` has no id, so at least the tasks of a day are sorted, or all open ones
 ///   of the project, on `idx_tasks_list` alone;
@@ -123,6 +123,24 @@ const COMPLETED: &str = "idx_tasks_completed";
 const TASK: &str = "pk_tasks";
 const COMMENT: &str = "pk_comments";
 const MEMBERSHIP: &str = "idx_members_user_workspace";
+/// The same pair the other way round, and as good for who has both: 21 and 22 buffers for seven workspaces.
+const MEMBERS: &str = "idx_members_workspace_user";
+
+/// Statements that find their rows by the caller's memberships.
+const BY_MEMBERSHIP: [&str; 12] = [
+    "member_add",
+    "project_create",
+    "project_delete",
+    "project_restore",
+    "project_update",
+    "task_create",
+    "workspace_by_id",
+    "workspace_by_slug",
+    "workspace_count_of_user",
+    "workspace_delete",
+    "workspace_update",
+    "workspaces_of_user",
+];
 
 /// The indexes of tasks and comments through which a statement may go, and one of which it does; for other statements one
 /// of those that it uses. Nothing where it reads no table, or one that is small.
@@ -144,6 +162,8 @@ pub fn indexes(observed: &Observed) -> &'static [&'static str] {
         "cycle_time_of_project" | "cycle_time_of_workspace" => &[COMPLETED],
         "overdue_of_project" | "overdue_of_workspace" => &[ACTIVE],
         "throughput_of_project" | "throughput_of_workspace" => &[CREATED, COMPLETED],
+        // As good on 18, which skips to the rows of each status: 1,054 buffers instead of 1,207.
+        "task_count_of_assignee" if observed.has("created after") => &[ASSIGNEE, LIST],
         "task_count_of_assignee" | "tasks_of_assignee_by_created_at" | "tasks_of_assignee_by_due_date" => &[ASSIGNEE],
         "tasks_of_project_by_created_at"
         | "tasks_of_workspace_by_created_at"
@@ -170,20 +190,9 @@ pub fn indexes(observed: &Observed) -> &'static [&'static str] {
         "idempotency_keep" => &["pk_idempotency_keys"],
         "idempotency_purge" => &["idx_idempotency_keys_created"],
         "user_by_email" => &["idx_users_email_lower"],
-        "members_of_workspace" => &["idx_members_workspace_user"],
-        "member_add"
-        | "project_create"
-        | "project_delete"
-        | "project_restore"
-        | "project_update"
-        | "task_create"
-        | "viewer_role"
-        | "workspace_by_id"
-        | "workspace_by_slug"
-        | "workspace_count_of_user"
-        | "workspace_delete"
-        | "workspace_update"
-        | "workspaces_of_user" => &[MEMBERSHIP],
+        "members_of_workspace" => &[MEMBERS],
+        "viewer_role" => &[MEMBERSHIP, MEMBERS],
+        name if BY_MEMBERSHIP.contains(&name) => &[MEMBERSHIP],
         "member_remove" | "member_turn" | "member_update" => &["pk_members"],
         _ => &[],
     }

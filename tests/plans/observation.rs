@@ -18,10 +18,25 @@ use crate::expectations::FILTERS;
 /// Seals what nobody gets to see.
 const SECRET: &str = "a secret of the tests, of 32 bytes or more";
 
-/// How many tasks the two databases have.
-pub const SIZES: [u64; 2] = [100_000, 1_000_000];
+/// What a database is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data {
+    pub tasks: u64,
+    pub projects: u64,
+    pub workspaces: u64,
+}
 
-/// The largest project has 20 of 100 tasks: 20,000 and 200,000. The other ones have some 1,600 in both databases.
+/// The two whose pages are compared: a project has some 1,600 tasks in both.
+pub const SMALL: Data = Data { tasks: 100_000, projects: 50, workspaces: 2 };
+pub const LARGE: Data = Data { tasks: 1_000_000, projects: 500, workspaces: 20 };
+
+/// A project has some 8 tasks, and PostgreSQL, which does not know which one is asked for, plans for so many; but one has
+/// 10,000. A plan that is good for the small ones alone shows there.
+pub const SCATTERED: Data = Data { tasks: 50_000, projects: 5_000, workspaces: 20 };
+
+pub const DATA: [Data; 3] = [SMALL, LARGE, SCATTERED];
+
+/// The largest project has 20 of 100 tasks: 20,000, 200,000 and 10,000.
 const SKEW: &str = "20";
 
 /// Ordinary projects, of some seven workspaces.
@@ -41,7 +56,7 @@ pub struct Observed {
 
 /// A seeded database.
 pub struct Seeded {
-    pub tasks: u64,
+    pub data: Data,
     /// Pages of 8 kB, by table.
     pub pages: HashMap<String, i32>,
     /// The projects of the workspace that has the most.
@@ -49,22 +64,21 @@ pub struct Seeded {
     pub observed: Vec<Observed>,
 }
 
-/// The smaller and the larger database, seeded and asked once for all tests. The smaller one is asked while the larger
-/// one is being filled.
-pub async fn seeded() -> &'static [Seeded; 2] {
-    static SEEDED: OnceCell<[Seeded; 2]> = OnceCell::const_new();
+/// The databases, seeded and asked once for all tests. The smaller ones are asked while the largest is being filled.
+pub async fn seeded() -> &'static [Seeded; 3] {
+    static SEEDED: OnceCell<[Seeded; 3]> = OnceCell::const_new();
     SEEDED
         .get_or_init(|| async {
-            let [small, large] = SIZES.map(|tasks| Box::pin(seed_and_observe(tasks)));
-            tokio::join!(small, large).into()
+            let [first, second, third] = DATA.map(|data| Box::pin(seed_and_observe(data)));
+            tokio::join!(first, second, third).into()
         })
         .await
 }
 
-async fn seed_and_observe(tasks: u64) -> Seeded {
+async fn seed_and_observe(data: Data) -> Seeded {
     let started = Instant::now();
-    let addresses = seed(tasks).await;
-    println!("{tasks} tasks are there after {} s", started.elapsed().as_secs());
+    let addresses = seed(data).await;
+    println!("{} tasks are there after {} s", data.tasks, started.elapsed().as_secs());
     let sql = administration::connect(&addresses.primary).await.unwrap();
     let mut pages = HashMap::new();
     let tables = "SELECT relname::text, relpages FROM pg_class \
@@ -77,13 +91,13 @@ async fn seed_and_observe(tasks: u64) -> Seeded {
     let observed = observe(&sql, &addresses).await;
     sql.close().await.unwrap();
     println!("their {} plans are there after {} s", observed.len(), started.elapsed().as_secs());
-    Seeded { tasks, pages, projects_of_workspace, observed }
+    Seeded { data, pages, projects_of_workspace, observed }
 }
 
-/// A database with so many tasks, where nothing but the seed's own VACUUM ANALYZE ever vacuums or analyzes: plans and
+/// A database with so many tasks and projects, where nothing but the seed's own VACUUM ANALYZE ever vacuums or analyzes: plans and
 /// heap fetches do not depend on when autovacuum comes by. One connection fills it, so that the rows lie in the table as
 /// they were made: where a page's rows lie is a part of what it costs.
-async fn seed(tasks: u64) -> Addresses {
+async fn seed(data: Data) -> Addresses {
     // The replica follows the cluster; the plans are those of the primary.
     let addresses = Addresses { replicas: Vec::new(), ..new_addresses().await };
     let sql = administration::connect(&addresses.primary).await.unwrap();
@@ -94,8 +108,11 @@ async fn seed(tasks: u64) -> Addresses {
     for name in trellis::config::variables() {
         command.env_remove(name);
     }
-    command.args(["--database-url", &addresses.primary, "seed", "--skew", SKEW, "--connections", "1", "--tasks"]);
-    command.arg(tasks.to_string());
+    command.args(["--database-url", &addresses.primary, "seed", "--skew", SKEW, "--connections", "1"]);
+    for (option, number) in [("--tasks", data.tasks), ("--projects", data.projects), ("--workspaces", data.workspaces)]
+    {
+        command.args([option, &number.to_string()]);
+    }
     let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     sql.execute_unprepared(IDEMPOTENCY_KEYS).await.unwrap();
@@ -139,6 +156,13 @@ async fn observe(sql: &DatabaseConnection, addresses: &Addresses) -> Vec<Observe
     all.extend(stream::iter(writes).then(explain).collect::<Vec<_>>().await);
     database.close().await;
     all
+}
+
+impl Seeded {
+    /// What sets a database apart from the others.
+    pub fn title(&self) -> String {
+        format!("{} tasks in {} projects", self.data.tasks, self.data.projects)
+    }
 }
 
 impl Observed {

@@ -184,7 +184,7 @@ impl Narrow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_given_up_is_in_the_metrics_and_in_the_line_of_the_request() {
-    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "300"]).await;
+    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "300", "--slow-statement-ms", "0"]).await;
     let beside = beside(&narrow.world).await;
     let lock = lock(&narrow.world, "workspaces").await;
     // It holds the only connection, and gives up the lock after a second; the other one must have given up before.

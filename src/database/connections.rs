@@ -118,7 +118,11 @@ impl Connections {
             Err(_) if self.line.is_share_taken(claim) => return Err(share_taken()),
             Err(_) => return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
         };
-        let era = *lost.borrow_and_update();
+        // The place may come from one who was given up with the server: a new connection would be waited for in vain.
+        if lost.has_changed().unwrap_or(true) {
+            return Err(unreachable("the server was lost"));
+        }
+        let era = *lost.borrow();
         let (raw, opened) = if let Some(idle) = self.take_idle(era) {
             (idle.raw, idle.opened)
         } else {

@@ -63,12 +63,12 @@ impl Instance {
         Ok(())
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it says that it is ready, and nothing is degraded: without a primary it would answer as well.
     pub async fn ready(&self) -> Result<()> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         until(&format!("Trellis is ready; its log is {}", self.log.display()), || async {
             let answer = client.get(format!("http://{}/readyz", self.address)).send().await?;
-            Ok(answer.status().is_success())
+            Ok(answer.status().is_success() && answer.text().await?.contains("\"status\":\"ready\""))
         })
         .await
     }

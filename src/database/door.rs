@@ -1,25 +1,21 @@
-//! A pool of connections to one server, and the two ways to use it: a `Reader` has no method that writes.
+//! A pool of connections to one server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::ConnectOptions;
 use sea_orm::{ConnAcquireErr, DbErr, QueryResult};
-use tokio::sync::Mutex;
 
 use super::administration::{parse_address, without_float_digits};
 use super::connections::{CONNECTION_CHECK, Connection, Connections, Terms, unreachable};
-use super::consistency::{LogPosition, Sealer};
+use super::consistency::LogPosition;
 use super::failure::{is_lost, is_outdated, is_share_taken};
 use super::health::{Health, Seen};
 use super::pools::{Pool, Role};
 use super::running::Running;
-use super::servers::Servers;
-use super::{Batch, Executed, Meter, NamedStatement, Origin, Sent};
+use super::{Executed, Meter, NamedStatement, Origin, Sent};
 use crate::config::PoolSettings;
-use crate::error::Error;
-use crate::metrics::{Metrics, PanicMetrics, PoolMetrics, PoolSize, StatementMetrics, TimedOut};
+use crate::metrics::{Metrics, PoolMetrics, PoolSize, StatementMetrics, TimedOut};
 
 /// Which kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +206,7 @@ impl Door {
 
     /// Begins a transaction whose statements see one snapshot, on the server as it was `seen`; and says how far the
     /// log is that the snapshot holds.
-    async fn snapshot(&self, meter: &Meter, seen: &Seen) -> Result<(Connection, LogPosition), DbErr> {
+    pub(super) async fn snapshot(&self, meter: &Meter, seen: &Seen) -> Result<(Connection, LogPosition), DbErr> {
         let mut connection = self.acquire(meter).await?;
         let rows = self.call(connection.begin(BEGIN_SNAPSHOT)).await.inspect_err(|error| self.doubt(error))?;
         let row = rows.into_iter().next().map(QueryResult::from).ok_or_else(|| unreachable("no position"))?;
@@ -246,6 +242,11 @@ impl Door {
         running.end(rows.as_ref().map(Vec::len));
         meter.shown(rows.as_deref().unwrap_or_default());
         Ok(rows?.into_iter().map(QueryResult::from).collect())
+    }
+
+    /// Counts a batch of so many keys of a kind.
+    pub(super) fn batched(&self, kind: &'static str, keys: usize) {
+        self.statements.batched(kind, keys);
     }
 
     /// Counts a statement, and tells of it in the log where it was slow. Its values may be anybody's secrets.
@@ -297,146 +298,3 @@ const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, r.is_in_recovery, \
     ((CASE WHEN r.is_in_recovery THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_flush_lsn() END) \
     - '0/0'::pg_lsn)::bigint FROM (SELECT pg_is_in_recovery() AS is_in_recovery) r";
-
-/// Reads rows through one door.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    door: Arc<Door>,
-    meter: Meter,
-    /// Of a reader whose statements see one snapshot.
-    snapshot: Option<Snapshot>,
-}
-
-/// A snapshot, begun by the first who reads in it.
-#[derive(Clone, Debug)]
-struct Snapshot {
-    /// The server as it was when it was chosen.
-    seen: Seen,
-    connection: Arc<Mutex<Option<Connection>>>,
-    /// How far the log is that it holds; none until it is begun. The snapshots that replace it say so here too.
-    reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
-}
-
-impl Snapshot {
-    fn of(seen: Seen) -> Self {
-        Self { seen, connection: Arc::default(), reached: Arc::default() }
-    }
-}
-
-impl Reader {
-    pub(super) fn new(door: &Arc<Door>, meter: &Meter) -> Self {
-        Self { door: Arc::clone(door), meter: meter.clone(), snapshot: None }
-    }
-
-    /// A reader whose statements all see the database as it is at the first of them. They run one after the other, in
-    /// a transaction that ends when the reader and its clones are gone.
-    pub(super) fn of_snapshot(door: &Arc<Door>, seen: Seen, meter: &Meter) -> Self {
-        Self { snapshot: Some(Snapshot::of(seen)), ..Self::new(door, meter) }
-    }
-
-    /// The same reader; where it sees a snapshot, with a new one, which has what was written since.
-    #[must_use]
-    pub fn renewed(&self) -> Self {
-        let renewed = |snapshot: &Snapshot| Snapshot { connection: Arc::default(), ..snapshot.clone() };
-        Self { snapshot: self.snapshot.as_ref().map(renewed), ..self.clone() }
-    }
-
-    /// Whether both are one reader, and see one snapshot.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        let both = self.snapshot.as_ref().zip(other.snapshot.as_ref());
-        both.is_some_and(|(one, other)| Arc::ptr_eq(&one.connection, &other.connection))
-    }
-
-    /// A statement as this reader sends it.
-    #[must_use]
-    pub fn sent(&self, statement: NamedStatement) -> Sent {
-        self.door.sent(statement)
-    }
-
-    /// How far the log is that its snapshot holds; none where nothing has been read in one.
-    pub(super) fn reached(&self) -> Option<LogPosition> {
-        *self.snapshot.as_ref()?.reached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs one statement.
-    ///
-    /// # Errors
-    /// The database failed, could not be reached, or was too slow.
-    pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
-        let Some(snapshot) = &self.snapshot else { return Ok(self.door.rows(&self.meter, statement).await?) };
-        let mut connection = snapshot.connection.lock().await;
-        let connection = match &mut *connection {
-            Some(connection) => connection,
-            none => {
-                let (connection, reached) = self.door.snapshot(&self.meter, &snapshot.seen).await?;
-                *snapshot.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
-                none.insert(connection)
-            }
-        };
-        Ok(self.door.run(connection, &self.meter, statement).await?)
-    }
-
-    /// The same reader, for the statements of one batch of so many keys of a kind. The batch ends when it is dropped.
-    #[must_use]
-    pub fn batch(&self, kind: &'static str, keys: usize) -> Batch {
-        self.door.statements.batched(kind, keys);
-        Batch::begin(self, kind, keys)
-    }
-
-    /// The same reader, whose statements count with another meter.
-    pub(super) fn counted_by(&self, meter: Meter) -> Self {
-        Self { meter, ..self.clone() }
-    }
-
-    pub(super) fn meter(&self) -> &Meter {
-        &self.meter
-    }
-}
-
-/// Writes through the primary. Only a mutation's route holds one.
-#[derive(Clone, Debug)]
-pub struct Writer {
-    pub(super) servers: Arc<Servers>,
-    pub(super) meter: Meter,
-    pub(super) sealer: Sealer,
-    pub(super) effect: Effect,
-    pub(super) panics: PanicMetrics,
-    /// How far the log was behind the last commit.
-    pub(super) reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
-    /// Whether a command was begun. It goes on where its request is given up.
-    pub(super) has_begun: Arc<AtomicBool>,
-}
-
-/// What becomes of what a writer has written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// It is committed.
-    Lasting,
-    /// It is rolled back.
-    Discarded,
-}
-
-impl Writer {
-    /// Proof of everything that this writer has committed until now; none where there is nothing, or where the
-    /// primary acknowledged it and did not say more.
-    #[must_use]
-    pub fn consistency_token(&self) -> Option<String> {
-        self.reached().map(|position| self.sealer.seal(position))
-    }
-
-    /// Why a request has no answer that was given up before it had one: what it began to write goes on.
-    #[must_use]
-    pub fn given_up(&self) -> Error {
-        if self.has_begun.load(Ordering::Relaxed) {
-            Error::OutcomeUnknown(Arc::new(DbErr::Custom("the request's deadline came first".to_owned())))
-        } else {
-            Error::Timeout
-        }
-    }
-
-    /// How far the log was behind the last commit.
-    pub(super) fn reached(&self) -> Option<LogPosition> {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use super::connections::unreachable;
 use super::consistency::Sealer;
-use super::door::Effect;
 use super::health::Seen;
 use super::server::Server;
 use super::servers::Proof;
+use super::writer::Effect;
 use super::{Database, Freshness, LogPosition, Meter, Reader, Target, Writer};
 use crate::error::Error;
 use crate::metrics::Fallback;

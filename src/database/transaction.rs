@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 
 use super::connections::{Connection, Uncommitted, unreachable};
 use super::consistency::LogPosition;
-use super::door::Effect;
 use super::failure::is_replica;
 use super::idempotency::{Claim, IdempotencyKey};
 use super::running::Running;
+use super::writer::Effect;
 use super::{Door, Meter, NamedStatement, Writer, constraint};
 use crate::error::{Error, Failure, StatementFailure, UserError};
 

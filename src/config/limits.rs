@@ -64,8 +64,8 @@ pub struct Limits {
         value_parser = clap::value_parser!(u16).range(0..=1_000), global = true)]
     pub max_directives: u16,
 
-    /// How many selections (fields, spreads, inline fragments) a document may hold, with its fragments written out. The
-    /// introspection of tools has some 600.
+    /// How many selections (fields, spreads, inline fragments) a document may hold, with its fragments written out. A
+    /// field counts once more for each fragment that it stands in. The introspection of tools has some 300.
     #[arg(long, env = "TRELLIS_MAX_SELECTIONS", default_value_t = 2_000, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
     pub max_selections: u32,

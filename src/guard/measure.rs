@@ -20,9 +20,10 @@ use crate::error::Error;
 /// How much a selection, or a set of them, asks for, with its fragments written out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Size {
-    /// Fields of the set itself.
+    /// Fields of the set itself, its fragments written out.
     pub fields: u64,
-    /// Selections at every level: fields, spreads and inline fragments.
+    /// Selections at every level: fields, spreads and inline fragments. A field counts once more for each fragment that
+    /// it stands in.
     pub selections: u64,
     /// Aliases at every level.
     pub aliases: u64,
@@ -119,15 +120,19 @@ impl<'a> Measure<'a> {
     }
 
     fn selection(&mut self, parent: Option<&'a str>, selection: &'a Selection, level: u64) -> Result<Size, Error> {
-        let mut size = match selection {
-            Selection::Field(field) => self.field(parent, &field.node, level)?,
+        let (mut size, is_field) = match selection {
+            Selection::Field(field) => (self.field(parent, &field.node, level)?, true),
             Selection::InlineFragment(fragment) => {
                 let on = fragment.node.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
-                self.set(on.or(parent), &fragment.node.selection_set.node, level + 1)?
+                (self.set(on.or(parent), &fragment.node.selection_set.node, level + 1)?, false)
             }
-            Selection::FragmentSpread(spread) => self.fragment(spread.node.fragment_name.node.as_str(), level)?,
+            Selection::FragmentSpread(spread) => {
+                (self.fragment(spread.node.fragment_name.node.as_str(), level)?, false)
+            }
         };
-        size.selections = size.selections.saturating_add(1);
+        // The library compares the fields of a set that answer under one name, and does so again for the fragments in it.
+        let compared_again = if is_field { 0 } else { size.fields };
+        size.selections = size.selections.saturating_add(compared_again).saturating_add(1);
         Ok(size)
     }
 
@@ -165,6 +170,7 @@ impl<'a> Measure<'a> {
         let size = Size { fields: 1, aliases, ..inner };
         if let Some(introspection) = self.introspection(selected) {
             return Ok(Size { introspection, complexity: inner.complexity().saturating_add(1), depth: 1, ..size });
+        self.check_arguments(selected)?;
         }
         let depth = inner.depth + 1;
         let (complexity, for_each_row) = match field {
@@ -185,6 +191,18 @@ impl<'a> Measure<'a> {
         let times = match &field.list {
             List::None => 1,
             List::Declared(length) => *length,
+    /// Of two fields that would answer under one name the library tells each argument in which they differ.
+    fn check_arguments(&self, selected: &Selected) -> Result<(), Error> {
+        let (most, arguments) = (self.guard.types.most_arguments, selected.arguments.len());
+        if arguments <= most {
+            return Ok(());
+        }
+        let name = &selected.name.node;
+        let message =
+            format!("Field \"{name}\" has {arguments} arguments; no field of this schema takes more than {most}.");
+        Err(Error::GraphqlValidationFailed(message))
+    }
+
             List::Argument(name) => self.length(selected, name),
             List::Page => match rows {
                 Some(rows) => rows,

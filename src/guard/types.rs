@@ -25,6 +25,8 @@ pub(super) struct Types {
     inputs: HashMap<Name, HashMap<Name, Type>>,
     query: Option<Name>,
     mutation: Option<Name>,
+    /// How many arguments a field has at most.
+    pub most_arguments: usize,
 }
 
 /// A field of an object or an interface.
@@ -68,6 +70,8 @@ impl Types {
             }
         }
         types.find_lists_of_objects();
+        let fields = types.objects.values().flat_map(HashMap::values);
+        types.most_arguments = fields.map(|field| field.arguments.len()).max().unwrap_or_default();
         types
     }
 

@@ -120,7 +120,8 @@ pub struct Limits {
     max_variables: i32,
     /// How many directives a document may hold.
     max_directives: i32,
-    /// How many selections a document may hold, with its fragments written out.
+    /// How many selections a document may hold, with its fragments written out. A field counts once more for each
+    /// fragment that it stands in.
     max_selections: i32,
     /// How many aliases an operation may hold, with its fragments written out.
     max_aliases: i32,

@@ -198,7 +198,7 @@ async fn documents_that_ask_for_as_much_as_is_allowed_cost_no_more_than_they_may
             let field = "tasks(first:1 filter:{status:[TODO]}){totalCount}";
             format!("{{workspaceBySlug(slug:\"home\"){{{}}}}}", field.repeat(110))
         }),
-        ("unequal fields", {
+        ("pages of unequal sizes", {
             let fields = many(240, &|number| format!("tasks(first:{number}){{totalCount}}"));
             format!("{{workspaceBySlug(slug:\"home\"){{{fields}}}}}")
         }),
@@ -209,6 +209,17 @@ async fn documents_that_ask_for_as_much_as_is_allowed_cost_no_more_than_they_may
         ("spaces", format!("{{viewer{{name}}}}{}", " ".repeat(32_000))),
         ("inline fragments in each other", {
             format!("{{viewer{}{{{}}}{}}}", "{...on User".repeat(60), "name ".repeat(1_600), "}".repeat(60))
+        }),
+        ("unequal fields in inline fragments", {
+            let fields = format!("name({}) {}", "a:1 ".repeat(280), "name ".repeat(840));
+            format!("{{viewer{}{{{fields}}}{}}}", "{...on User".repeat(60), "}".repeat(60))
+        }),
+        ("unequal fields", format!("{{viewer{{name({}) {}}}}}", "a:1 ".repeat(330), "name ".repeat(990))),
+        ("as many unequal fields in inline fragments as are admitted", {
+            let arguments = "first:1 last:1 after:\"\" before:\"\" filter:{} orderBy:{}";
+            let fields = format!("tasks({arguments}){{totalCount}}{}", "tasks{totalCount}".repeat(98));
+            let (open, close) = ("...on Workspace{".repeat(17), "}".repeat(17));
+            format!("{{workspaceBySlug(slug:\"home\"){{{open}{fields}{close}}}}}")
         }),
         ("spreads of a large fragment", {
             let spreads = "...on User{...B}".repeat(18);

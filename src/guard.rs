@@ -168,13 +168,13 @@ impl Guard {
         executed: &'a OperationDefinition,
     ) -> Result<Size, Error> {
         let limits = &self.limits;
-        let (mut size, mut selections) = (Size::default(), 0_u64);
+        // The one that is executed comes first, as long as nothing else of the schema's own description is counted.
+        let size = measure.operation(executed)?;
+        let mut selections = size.selections;
         // The library validates every operation.
         for (_, operation) in document.operations.iter() {
-            let measured = measure.operation(&operation.node)?;
-            selections = selections.saturating_add(measured.selections);
-            if std::ptr::eq(&raw const operation.node, executed) {
-                size = measured;
+            if !std::ptr::eq(&raw const operation.node, executed) {
+                selections = selections.saturating_add(measure.operation(&operation.node)?.selections);
             }
         }
         measure.check_fragments()?;

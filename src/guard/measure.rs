@@ -74,11 +74,15 @@ pub(super) struct Measure<'a> {
     variables: &'a Variables,
     /// None while a fragment is being measured.
     fragments: HashMap<&'a str, Option<Size>>,
+    /// Sets of which the size is known, once it is asked for again.
+    sets: Option<HashMap<*const SelectionSet, Size>>,
+    /// How many fields of the schema's own description have been counted.
+    introspected: u64,
 }
 
 impl<'a> Measure<'a> {
     pub fn new(guard: &'a Guard, document: &'a ExecutableDocument, variables: &'a Variables) -> Self {
-        Self { guard, document, variables, fragments: HashMap::new() }
+        Self { guard, document, variables, fragments: HashMap::new(), sets: None, introspected: 0 }
     }
 
     /// Measures an operation.
@@ -105,12 +109,19 @@ impl<'a> Measure<'a> {
     }
 
     fn set(&mut self, parent: Option<&'a str>, set: &'a SelectionSet, level: u64) -> Result<Size, Error> {
+        let known = self.sets.as_ref().and_then(|sets| sets.get(&std::ptr::from_ref(set)));
+        if let Some(size) = known {
+            return Ok(*size);
+        }
         self.check_nesting(level)?;
         let mut size = Size::default();
         for selection in &set.items {
             size.add(&self.selection(parent, &selection.node, level)?);
         }
         size.levels += 1;
+        if let Some(sets) = &mut self.sets {
+            sets.insert(set, size);
+        }
         Ok(size)
     }
 
@@ -159,6 +170,7 @@ impl<'a> Measure<'a> {
     fn field(&mut self, parent: Option<&'a str>, selected: &'a Selected, level: u64) -> Result<Size, Error> {
         let name = selected.name.node.as_str();
         let field = parent.and_then(|parent| self.guard.types.field(parent, name));
+        self.check_arguments(selected)?;
         for (argument, value) in &selected.arguments {
             let ty = field.and_then(|field| field.arguments.get(&argument.node));
             values::check_literal(&value.node, ty, self.guard, &argument.node)?;
@@ -170,7 +182,6 @@ impl<'a> Measure<'a> {
         let size = Size { fields: 1, aliases, ..inner };
         if let Some(introspection) = self.introspection(selected) {
             return Ok(Size { introspection, complexity: inner.complexity().saturating_add(1), depth: 1, ..size });
-        self.check_arguments(selected)?;
         }
         let depth = inner.depth + 1;
         let (complexity, for_each_row) = match field {
@@ -178,6 +189,18 @@ impl<'a> Measure<'a> {
             None => (inner.complexity().saturating_add(1), 0),
         };
         Ok(Size { depth, complexity, for_each_row, ..size })
+    }
+
+    /// Of two fields that would answer under one name the library tells each argument in which they differ.
+    fn check_arguments(&self, selected: &Selected) -> Result<(), Error> {
+        let (most, arguments) = (self.guard.types.most_arguments, selected.arguments.len());
+        if arguments <= most {
+            return Ok(());
+        }
+        let name = &selected.name.node;
+        let message =
+            format!("Field \"{name}\" has {arguments} arguments; no field of this schema takes more than {most}.");
+        Err(Error::GraphqlValidationFailed(message))
     }
 
     /// How many fields of the answer a field is at most, all below it included: those that are counted once, and those
@@ -191,18 +214,6 @@ impl<'a> Measure<'a> {
         let times = match &field.list {
             List::None => 1,
             List::Declared(length) => *length,
-    /// Of two fields that would answer under one name the library tells each argument in which they differ.
-    fn check_arguments(&self, selected: &Selected) -> Result<(), Error> {
-        let (most, arguments) = (self.guard.types.most_arguments, selected.arguments.len());
-        if arguments <= most {
-            return Ok(());
-        }
-        let name = &selected.name.node;
-        let message =
-            format!("Field \"{name}\" has {arguments} arguments; no field of this schema takes more than {most}.");
-        Err(Error::GraphqlValidationFailed(message))
-    }
-
             List::Argument(name) => self.length(selected, name),
             List::Page => match rows {
                 Some(rows) => rows,
@@ -212,8 +223,9 @@ impl<'a> Measure<'a> {
         (once.saturating_mul(times).saturating_add(1), for_each_row.saturating_mul(times))
     }
 
-    /// How many fields the answer to a question about the schema has; none where the field is not one.
-    fn introspection(&self, selected: &Selected) -> Option<u64> {
+    /// How many fields the answer to a question about the schema has; none where the field is not one. Beyond the limit of
+    /// all such fields together nothing is counted any more.
+    fn introspection(&mut self, selected: &Selected) -> Option<u64> {
         let root = match selected.name.node.as_str() {
             "__schema" => Root::Schema,
             "__type" => Root::Type(match &selected.get_argument("name")?.node {
@@ -226,8 +238,10 @@ impl<'a> Measure<'a> {
             }),
             _ => return None,
         };
-        let set = &selected.selection_set.node;
-        Some(self.guard.description.count(root, self.document, set, self.guard.limits.max_introspection.into()))
+        let left = u64::from(self.guard.limits.max_introspection).saturating_sub(self.introspected);
+        let fields = self.guard.description.count(root, self.document, &selected.selection_set.node, left);
+        self.introspected = self.introspected.saturating_add(fields);
+        Some(fields)
     }
 
     /// The rows of a page: what the arguments say, where they do.
@@ -262,6 +276,7 @@ impl<'a> Measure<'a> {
 
     /// The path of fields that asks for most.
     pub fn dearest(&mut self, operation: &'a OperationDefinition, by: fn(&Size) -> u64) -> String {
+        self.sets = Some(HashMap::new());
         let mut path = Vec::new();
         let (mut parent, mut set) = (self.root(operation), &operation.selection_set.node);
         loop {

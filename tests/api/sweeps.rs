@@ -221,6 +221,17 @@ async fn documents_that_ask_for_as_much_as_is_allowed_cost_no_more_than_they_may
             let (open, close) = ("...on Workspace{".repeat(17), "}".repeat(17));
             format!("{{workspaceBySlug(slug:\"home\"){{{open}{fields}{close}}}}}")
         }),
+        ("descriptions of the schema", {
+            let fragments = "fragment S on __Schema{types{...T ...T ...T ...T}} \
+                             fragment T on __Type{fields{type{ofType{name}} args{type{name}}}}";
+            format!("{{{}}}{fragments}", "__schema{...S}".repeat(380))
+        }),
+        ("descriptions of the schema in inline fragments", {
+            let fragments = "fragment S on __Schema{types{...T ...T ...T ...T}} \
+                             fragment T on __Type{fields{type{ofType{name}} args{type{name}}}}";
+            let (open, close) = ("...on Query{".repeat(50), "}".repeat(50));
+            format!("{{{open}{}{close}}}{fragments}", "__schema{...S}".repeat(300))
+        }),
         ("spreads of a large fragment", {
             let spreads = "...on User{...B}".repeat(18);
             format!("{{viewer{{{spreads}}}}}fragment B on User{{{}}}", "name ".repeat(100))

@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
+use super::connection::Connection;
 use super::{App, playground};
 
 /// The page of a binary that was built without Node.js.
 const SMALL_PAGE: &str = include_str!("page.html");
 
-/// The playground, or the small page. It carries a token only in the private mode, and only to a browser that asks for
-/// this machine by one of its own names: a foreign name that resolves to 127.0.0.1 is another site's.
-pub(super) async fn serve(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let is_local = headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(is_loopback);
+/// The playground, or the small page. It carries a token only in the private mode, and only to a browser on this machine
+/// that asks for it by one of its own names: a foreign name that resolves to 127.0.0.1 is another site's.
+pub(super) async fn serve(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
+) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_local = connection.peer.to_canonical().is_loopback() && host.is_some_and(is_loopback);
     let token = app.page_token.as_deref().filter(|_| is_local).unwrap_or_default();
     let shown = playground::PAGE.map_or_else(small, |page| Ok((page.to_owned(), playground::POLICY.to_owned())));
     let (page, policy) = match shown {

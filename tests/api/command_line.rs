@@ -1,6 +1,7 @@
 //! The built binary as a person meets it: the first start, the next ones, crashes, wrong settings, each subcommand.
 
 use std::fs;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
@@ -225,6 +226,32 @@ async fn what_was_acknowledged_survives_a_kill_of_everything() {
     let sources: Vec<_> = report["data"]["workspaces"]["nodes"].as_array().unwrap().iter().collect();
     assert!(sources.iter().all(|node| node["report"]["freshness"]["source"] == "REPLICA"), "the replica too: {report}");
     assert_eq!(server.interrupted().await.code, Some(0));
+}
+
+/// An address of this machine by which others reach it; none where it is on no network. Nothing is sent.
+fn address_for_others() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().unwrap().ip()).filter(|address| !address.is_loopback())
+}
+
+#[tokio::test]
+async fn the_page_has_a_token_only_for_a_browser_on_this_machine_that_asks_by_a_name_of_its_own() {
+    let data = DataDirectory::with_demo("page").await;
+    let mut server = Instance::spawn(trellis().arg("--data-dir").arg(data.path()).args(["--listen", "0.0.0.0:0"]));
+    let greeting = server.greeting().await;
+    let port = reqwest::Url::parse(&greeting.page).unwrap().port().unwrap();
+    let has_token = async |address: &str, host: &str| {
+        let request = reqwest::Client::new().get(format!("http://{address}:{port}/"));
+        let page = request.header("host", host).send().await.unwrap().text().await.unwrap();
+        // Its head, which is the same in every token.
+        page.contains(greeting.token.split_once('.').unwrap().0)
+    };
+    assert!(has_token("127.0.0.1", "localhost").await && has_token("127.0.0.1", &format!("127.0.0.1:{port}")).await);
+    assert!(!has_token("127.0.0.1", "trellis.example").await);
+    if let Some(address) = address_for_others() {
+        assert!(!has_token(&address.to_string(), "localhost").await);
+    }
 }
 
 #[tokio::test]

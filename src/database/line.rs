@@ -41,6 +41,15 @@ pub struct Place {
     standing: Standing,
 }
 
+/// What there is none left of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Places.
+    All,
+    /// Places that the claim allows.
+    Share,
+}
+
 /// Somebody in the line, who leaves it when this is dropped.
 struct Turn<'a> {
     line: &'a Line,
@@ -114,21 +123,27 @@ impl Line {
     }
 
     /// A place, where one is free that the claim allows.
-    pub fn enter(self: &Arc<Self>, claim: &Claim) -> Option<Place> {
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn enter(self: &Arc<Self>, claim: &Claim) -> Result<Place, Taken> {
         let mut state = self.state();
         let standing = state.accounts.open(claim, self.max);
         if state.take(&standing) {
             drop(state);
-            return Some(self.place(standing));
+            return Ok(self.place(standing));
         }
         state.accounts.close(&standing);
-        None
+        Err(if self.is_share(&state, claim) { Taken::Share } else { Taken::All })
     }
 
     /// Whether a claim's tenants have as many places as they may have, and others could have more.
-    pub fn is_share_taken(&self, claim: &Claim) -> bool {
+    pub(super) fn is_share_taken(&self, claim: &Claim) -> bool {
+        self.is_share(&self.state(), claim)
+    }
+
+    fn is_share(&self, state: &State, claim: &Claim) -> bool {
         let most = claim.most(self.max);
-        let state = self.state();
         most < self.max && claim.tenants().iter().any(|tenant| state.accounts.held_by(tenant) >= most)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::config::HttpSettings;
-use crate::database::line::{self, Line};
+use crate::database::line::{self, Line, Taken};
 use crate::database::{Claim, Database};
 use crate::error::Error;
 use crate::metrics::{AdmissionMetrics, Metrics, Refusal};
@@ -41,13 +41,14 @@ impl Admission {
     /// # Errors
     /// `Overloaded`: there is none left; `ShareTaken`: none that the claim allows.
     pub(super) fn enter(&self, claim: &Claim) -> Result<Place, Error> {
-        let Some(place) = self.places.enter(claim) else {
-            let is_share = self.places.is_share_taken(claim);
-            let (refusal, error) =
-                if is_share { (Refusal::Share, Error::ShareTaken) } else { (Refusal::Requests, Error::Overloaded) };
+        let place = self.places.enter(claim).map_err(|taken| {
+            let (refusal, error) = match taken {
+                Taken::All => (Refusal::Requests, Error::Overloaded),
+                Taken::Share => (Refusal::Share, Error::ShareTaken),
+            };
             self.metrics.refused(refusal);
-            return Err(error);
-        };
+            error
+        })?;
         self.metrics.entered();
         Ok(Place { _place: place, metrics: self.metrics.clone() })
     }

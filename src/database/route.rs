@@ -1,6 +1,7 @@
 //! Chooses the server for an operation: once, here, and nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -141,8 +142,8 @@ impl Database {
             let servers = Arc::clone(&self.servers);
             let (sealer, panics) = (self.sealer.clone(), self.panics.clone());
             let (meter, effect) = (meter.clone(), Effect::Lasting);
-            let (reached, has_begun) = Default::default();
-            let writer = Writer { servers, meter, sealer, effect, panics, reached, has_begun };
+            let (reached, has_written, has_begun) = Default::default();
+            let writer = Writer { servers, meter, sealer, effect, panics, reached, has_written, has_begun };
             let served = served(None, &reports, Some(&writer));
             return Ok(Route { rows, newest_reports: Some(reports.clone()), reports, writer: Some(writer), served });
         }
@@ -246,6 +247,12 @@ impl Route {
 }
 
 impl Served {
+    /// Whether something was written, or may have been: what is sent again then may be written twice.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.has_written.load(Ordering::Relaxed))
+    }
+
     /// What can be said once the operation has been executed.
     #[must_use]
     pub fn consistency(&self, sent: Option<&str>) -> Consistency {

@@ -190,6 +190,8 @@ impl Writer {
     }
 
     fn conclude(&self, committed: Result<Option<PgRow>, Uncommitted>) -> Result<(), Error> {
+        let has_written = !matches!(committed, Err(Uncommitted::Refused(_)));
+        self.has_written.fetch_or(has_written, Ordering::Relaxed);
         match committed {
             Ok(row) => {
                 let position = row.and_then(|row| LogPosition::decode(&row.into()).ok());

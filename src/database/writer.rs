@@ -20,6 +20,8 @@ pub struct Writer {
     pub(super) panics: PanicMetrics,
     /// How far the log was behind the last commit.
     pub(super) reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
+    /// Whether something was committed, or may have been, also where it is not known how far the log was then.
+    pub(super) has_written: Arc<AtomicBool>,
     /// Whether a command was begun. It goes on where its request is given up.
     pub(super) has_begun: Arc<AtomicBool>,
 }

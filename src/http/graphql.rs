@@ -122,7 +122,7 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     // It is large, and there are many requests.
     let execution = Box::pin(execute(app, Execution { checked, viewer, needs, allowance: asked.allowance }, meter));
     let (mut answer, served) = execution.await?;
-    if let Some(error) = response::unserved(&answer) {
+    if let Some(error) = response::unserved(&answer).filter(|_| !served.has_written()) {
         return Err(error.into());
     }
     tell_consistency(&mut answer, &served.consistency(token));

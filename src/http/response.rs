@@ -162,7 +162,8 @@ pub fn finish(answer: &mut Answer, request_id: &str) -> &'static str {
 }
 
 /// Why a request was not served, where that is all there is to tell: each of its fields failed because the database was
-/// away or busy. Like that, it is the same as one that was not executed, and may be sent again.
+/// away or busy. Like that, it is the same as one that was not executed, and may be sent again; unless it has written
+/// something, and failed at what it selects.
 #[must_use]
 pub fn unserved(answer: &Answer) -> Option<Error> {
     let is_empty = match &answer.data {

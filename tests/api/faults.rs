@@ -215,3 +215,33 @@ async fn while_the_disk_is_full_nothing_is_written_and_everything_is_read() {
     world.execute("DROP TRIGGER full_disk ON tasks").await;
     world.ask(ada, CREATE, json!({ "id": project })).await.data();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_committed_is_not_told_as_one_to_send_again_where_its_answer_cannot_be_read() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    let project = world.project(home, "Boat").await;
+    let task = world.task(project, "Paint").await;
+    // Whoever reads projects finds the server busy; whoever writes, not.
+    let busy = "BEGIN IF current_query() LIKE 'SELECT%' THEN RAISE EXCEPTION 'no memory' USING ERRCODE = '53200'; END IF; \
+        RETURN true; END";
+    world.execute(&format!("CREATE FUNCTION look() RETURNS boolean LANGUAGE plpgsql AS $$ {busy} $$")).await;
+    world.execute("ALTER TABLE projects RENAME TO real_projects").await;
+    world.execute("CREATE VIEW projects AS SELECT * FROM real_projects WHERE look()").await;
+    let update = "mutation($id: ID!) { tasksUpdate(input: { ids: [$id], priority: URGENT }) { \
+        userErrors { message } tasks { priority project { name } } } }";
+    let answer = world.ask(ada, update, json!({ "id": task })).await;
+    assert_eq!((answer.status, answer.codes()), (StatusCode::OK, vec!["UNAVAILABLE"]), "{}", answer.text);
+    assert_eq!(answer.body["data"], json!({ "tasksUpdate": Value::Null }));
+    assert_eq!(answer.body["errors"][0]["path"], json!(["tasksUpdate", "tasks"]));
+    assert!(!answer.headers.contains_key("retry-after"), "it has been done");
+    let token = answer.headers["x-consistency-token"].to_str().unwrap();
+    assert_eq!(answer.body["extensions"]["consistency"]["token"], token);
+    let priority: String = one(&world.sql, "SELECT priority FROM tasks").await.try_get_by_index(0).unwrap();
+    assert_eq!(priority, "urgent");
+    // A query that fails like that has done nothing, and may come again.
+    let read = "query($id: ID!) { project(id: $id) { name } }";
+    let answer = world.ask(ada, read, json!({ "id": project })).await;
+    assert_eq!((answer.status, answer.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
+}

@@ -155,17 +155,25 @@ async fn execute(app: &App, execution: Execution, meter: &Meter) -> Result<(Answ
     let limits = app.guard.limits();
     let deadline = tokio::time::Instant::now() + limits.request_timeout();
     for attempt in 1.. {
+        let again = again.as_ref().filter(|_| attempt < ATTEMPTS);
         let route = timeout_at(deadline, app.database.route(operation, meter, needs)).await;
-        let route = route.map_err(|_| Error::Timeout)??;
-        let served = route.served.clone();
-        if let Some(allowance) = allowance {
-            request = request.data(allowance);
-        }
-        let writer = route.writer.clone();
-        let answer = timeout_at(deadline, execution::run(&app.schema, request, viewer, route, limits)).await;
-        let answer = answer.map_err(|_| writer.map_or(Error::Timeout, |writer| writer.given_up()))?;
-        let again = again.as_ref().filter(|_| attempt < ATTEMPTS && response::is_interrupted(&answer));
-        let Some(again) = again else { return Ok((answer, served)) };
+        let again = match (route.map_err(|_| Error::Timeout)?, again) {
+            // A replica may have been silent for a moment only.
+            (Err(Error::Unavailable(_)), Some(again)) => again,
+            (Err(error), _) => return Err(error.into()),
+            (Ok(route), again) => {
+                let (served, writer) = (route.served.clone(), route.writer.clone());
+                if let Some(allowance) = allowance {
+                    request = request.data(allowance);
+                }
+                let answer = timeout_at(deadline, execution::run(&app.schema, request, viewer, route, limits)).await;
+                let answer = answer.map_err(|_| writer.map_or(Error::Timeout, |writer| writer.given_up()))?;
+                let Some(again) = again.filter(|_| response::is_interrupted(&answer)) else {
+                    return Ok((answer, served));
+                };
+                again
+            }
+        };
         app.database.reconsider().await;
         needs.avoids_replicas = attempt + 1 == ATTEMPTS;
         request = execution::renew(again, &app.guard)?;

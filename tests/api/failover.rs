@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// Waits until the server tells this of its servers, among other things.
-    async fn degraded(&self, what: &str) {
+    pub async fn degraded(&self, what: &str) {
         eventually(what, || async {
             let answer = self.world.http().get(self.world.url("/readyz")).send().await.unwrap();
             let ready: Value = answer.json().await.unwrap();

@@ -1,5 +1,6 @@
 //! Servers that fall silent while they are asked, and servers that are merely slow.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,6 +11,7 @@ use serde_json::json;
 use crate::errors::beside;
 use crate::failover::{CREATE, REPORT, ROWS, Scene, served_by, tasks};
 use crate::harness::{eventually, one};
+use crate::metrics::scrape;
 
 /// Waits until so many statements of a server sleep.
 pub async fn asleep(connection: &DatabaseConnection, count: i64) {
@@ -113,4 +115,35 @@ async fn writes_to_a_primary_that_falls_silent_are_given_up_and_one_that_was_bei
     .await;
     asleep(&beside, 0).await;
     assert_eq!(tasks(&scene.ask(ROWS, None).await), 3, "nothing is left of what was given up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_primary_is_away_a_read_outlasts_a_moment_in_which_the_replica_is_silent() {
+    let scene = Scene::new(&[]).await;
+    scene.fragile.crash("primary").await;
+    let in_flight = || async {
+        eventually("the read is under way", async || {
+            let count = scrape(&scene.world).await["trellis_requests_in_flight"];
+            if count > 0.0 { Ok(()) } else { Err(count) }
+        })
+        .await;
+    };
+    // A machine that is busy may be silent for longer than a moment.
+    let answer = eventually("it is answered", async || {
+        scene.fragile.signal_all("replica", Signal::SIGSTOP);
+        scene.degraded("replica-1 does not answer").await;
+        let mut read = pin!(scene.ask(ROWS, None));
+        let early = tokio::select! {
+            answer = &mut read => Some(answer),
+            () = in_flight() => None,
+        };
+        scene.fragile.signal_all("replica", Signal::SIGCONT);
+        let answer = match early {
+            Some(answer) => answer,
+            None => read.await,
+        };
+        if answer.status == StatusCode::OK { Ok(answer) } else { Err(answer.text) }
+    })
+    .await;
+    assert_eq!((tasks(&answer), served_by(&answer)), (2, &json!("replica-1")));
 }

@@ -25,6 +25,9 @@ pub async fn connect(address: &str) -> Result<DatabaseConnection, DbErr> {
     options
         .acquire_timeout(PATIENCE)
         .max_connections(1)
+        // One that is replaced loses what was set in the session, and its locks: those of a long migration among them.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .set_application_name("trellis administration")
         .sqlx_logging(false);
     options.map_sqlx_postgres_opts(without_float_digits);

@@ -322,3 +322,10 @@ async fn a_table_that_is_in_use_makes_a_run_give_up_soon_and_whole() {
     assert_eq!(database.recorded().await, names[..tables]);
     assert_eq!(database.down(1).await, each("taken back", &names[tables - 1..tables]), "the lock is free again");
 }
+
+#[tokio::test]
+async fn a_session_that_keeps_a_lock_or_a_setting_is_not_replaced_after_a_while() {
+    let database = Empty::new().await;
+    let options = database.sql.get_postgres_connection_pool().options();
+    assert_eq!((options.get_idle_timeout(), options.get_max_lifetime()), (None, None));
+}

@@ -42,6 +42,8 @@ struct Scratch {
     name: String,
     /// Where the other database is.
     beside: String,
+    /// Open for as long as the run, so that no other run takes the database for a left-over.
+    session: DatabaseConnection,
 }
 
 impl Scratch {
@@ -53,13 +55,22 @@ impl Scratch {
         let name: String = row.try_get_by_index(0)?;
         let made = connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await;
         made.context("no scratch database can be made; the role needs it: ALTER ROLE … CREATEDB")?;
+        let address = with_database(beside, &name);
+        let session = match enter(&address, &name).await {
+            Ok(session) => session,
+            Err(error) => {
+                connection.execute_unprepared(&format!("DROP DATABASE {name}")).await?;
+                return Err(error);
+            }
+        };
         connection.close().await?;
-        Ok(Self { address: with_database(beside, &name), name, beside: beside.to_owned() })
+        Ok(Self { address, name, beside: beside.to_owned(), session })
     }
 
     /// Drops it, whoever still uses it.
     async fn remove(self) -> anyhow::Result<()> {
         let dropped = async {
+            self.session.close().await?;
             let connection = administration::connect(&self.beside).await?;
             connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?;
             connection.close().await
@@ -82,15 +93,22 @@ async fn drop_left_over(connection: &DatabaseConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same address with another database.
+/// Opens a session, and sees to it that it is not in a database that somebody keeps: all that the run does, it does there.
+async fn enter(address: &str, name: &str) -> anyhow::Result<DatabaseConnection> {
+    let session = administration::connect(address).await.context("the scratch database cannot be reached")?;
+    let find = Statement::from_string(DbBackend::Postgres, "SELECT current_database()::text");
+    let row = session.query_one_raw(find).await?.context("the server names no database")?;
+    let found: String = row.try_get_by_index(0)?;
+    anyhow::ensure!(
+        found == name,
+        "the address leads to the database {found}, whatever database it names, and nothing may happen there: set \
+         DATABASE_URL to one of the form postgres://user@host:5432/database of the server itself"
+    );
+    Ok(session)
+}
+
+/// The same address with another database: of several that an address names, the last one counts.
 fn with_database(address: &str, name: &str) -> String {
-    let (place, parameters) = match address.split_once('?') {
-        Some((place, parameters)) => (place, format!("?{parameters}")),
-        None => (address, String::new()),
-    };
-    let server = match place.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.split('/').next().unwrap_or_default()),
-        None => place.to_owned(),
-    };
-    format!("{server}/{name}{parameters}")
+    let separator = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{separator}dbname={name}")
 }

@@ -1,6 +1,6 @@
 //! `trellis bench indexes`: one index at a time on a seeded table, what it is worth and what it costs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -59,15 +59,22 @@ pub async fn run(
     say: impl FnOnce(String),
 ) -> anyhow::Result<()> {
     if let Some(path) = &options.svg {
-        File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
+        check_writable(path).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     let beside = deployment.addresses.primary.clone();
     let report = scratch::with(&beside, signals, async |address| measure(deployment, address, options).await).await?;
     if let Some(path) = &options.svg {
-        std::fs::write(path, picture::draw(&report)?).with_context(|| path.display().to_string())?;
+        fs::write(path, picture::draw(&report)?).with_context(|| path.display().to_string())?;
     }
     say(if options.json { serde_json::to_string_pretty(&report)? } else { report.text() });
     Ok(())
+}
+
+/// Before the work, and without touching what an earlier run has drawn.
+fn check_writable(path: &Path) -> io::Result<()> {
+    let is_there = path.exists();
+    File::options().append(true).create(true).open(path)?;
+    if is_there { Ok(()) } else { fs::remove_file(path) }
 }
 
 async fn measure(deployment: &mut Deployment, address: &str, options: &Options) -> anyhow::Result<Report> {
@@ -115,14 +122,14 @@ async fn cold_run(
     if !deployment.is_private() {
         return Ok((session, Err("the server is not the private one of --data-dir")));
     }
-    session.close().await?;
-    // Not to be left in the middle, so without a place where a signal could stop it.
+    // Not to be left in the middle, so without a place where a signal could stop it. The session ends with the server and
+    // not before: another run may be waiting to start, and would take a database without any for a left-over.
     let rested =
         tokio::task::block_in_place(|| deployment.with_primary_at_rest(|directory| forget(&directory.join("base"))))?;
-    let session = Session::open(address).await?;
     if !rested {
         return Ok((session, Err("another process uses the private server")));
     }
+    let session = Session::open(address).await?;
     if !cfg!(target_os = "linux") {
         return Ok((session, Err("only Linux drops files from its page cache")));
     }
@@ -133,7 +140,7 @@ async fn cold_run(
 
 /// Drops every file below a directory from the system's page cache.
 fn forget(directory: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
+    for entry in fs::read_dir(directory)? {
         let (kind, path) = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())))?;
         if kind.is_dir() {
             forget(&path)?;

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use trellis::database::administration;
 
-use crate::harness::{cluster, eventually, new_path, one};
+use crate::harness::{TEMPLATE, cluster, eventually, new_path, one};
 use crate::instance::{DataDirectory, Instance, run, trellis};
 
 const INDEXES: [&str; 7] = [
@@ -114,18 +114,84 @@ async fn an_interrupted_bench_leaves_no_database_and_a_killed_ones_goes_with_the
     let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
     connection.execute_unprepared("CREATE DATABASE trellis_scratch_1_99999999").await.unwrap();
     connection.close().await.unwrap();
-    let bench = Instance::spawn(&mut bench(&["--tasks", "200000"]).await);
+    let svg = new_path("bench.svg");
+    std::fs::write(&svg, "drawn earlier").unwrap();
+    let bench = Instance::spawn(&mut bench(&["--tasks", "200000", "--svg", svg.to_str().unwrap()]).await);
     let own = bench.pid();
     eventually("its database is there", || async { if databases(own).await == 1 { Ok(()) } else { Err("not yet") } })
         .await;
     bench.interrupted().await.assert_refused(&["SIGINT", "nothing of it stays"]);
     assert_eq!(databases(own).await, 0);
     assert_eq!(databases(99_999_999).await, 0);
+    assert_eq!(std::fs::read_to_string(&svg).unwrap(), "drawn earlier");
+    std::fs::remove_file(&svg).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_the_address_names_in_a_parameter_is_left_alone() {
+    let kept = cluster().await.new_database(Some(TEMPLATE)).await;
+    let address = format!("{}&dbname={kept}", cluster().await.primary_url(""));
+    let sql = new_path("bench.sql");
+    std::fs::write(&sql, "ALTER TABLE tasks ADD COLUMN one integer").unwrap();
+    let bench: &[&str] = &["bench", "indexes", "--tasks", "1000"];
+    let rehearsal = &["migrate", "rehearse", "--tasks", "1000", "--limit-ms", "20000", "--sql", sql.to_str().unwrap()];
+    for words in [bench, rehearsal] {
+        let done = run(trellis().args(["--database-url", &address]).args(words)).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        // Nothing can be said behind this: there is no telling where it leads.
+        let process = Instance::spawn(trellis().args(["--database-url", &format!("{address}#")]).args(words));
+        let own = process.pid();
+        process.ended().await.assert_refused(&[&format!("the address leads to the database {kept}")]);
+        assert_eq!(databases(own).await, 0);
+    }
+    std::fs::remove_file(&sql).unwrap();
+    let connection = administration::connect(&cluster().await.primary_url(&kept)).await.unwrap();
+    let state = "SELECT count(*) FILTER (WHERE relname = 'idx_tasks_list'), count(*) FILTER (WHERE relname = 'arrivals'), \
+        (SELECT count(*) FROM tasks), (SELECT count(*) FROM information_schema.columns WHERE column_name = 'one') \
+        FROM pg_class";
+    let state = one(&connection, state).await;
+    let state: Vec<i64> = (0..4).map(|column| state.try_get_by_index(column).unwrap()).collect();
+    assert_eq!(state, [1, 0, 0, 0], "its index, no table of the bench, no tasks, no column of the migration");
+    connection.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bench_that_waits_to_read_cold_holds_its_database() {
+    let data = DataDirectory::with_demo("bench-held").await;
+    let mut cluster = Instance::spawn(&mut data.command(&["cluster"]));
+    let primary = cluster.line("primary").await;
+    cluster.interrupted().await;
+    let mut bench = Instance::spawn(&mut data.command(&["bench", "indexes", "--tasks", "1000"]));
+    // Its server is started again for each time that it reads cold: a few times are enough to have missed the first.
+    let postmaster = || data.postmasters().first().copied();
+    let first = bench.until("its server", |_| postmaster()).await;
+    bench.until("its server is started again", |_| postmaster().filter(|pid| *pid != first)).await;
+    let lock = std::fs::File::options().write(true).open(data.path().join("transition.lock")).unwrap();
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
+    bench.logs("another process starts or stops the cluster").await;
+    let connection = administration::connect(&primary).await.unwrap();
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'trellis_scratch_%'";
+    let sessions: i64 = one(&connection, sessions).await.try_get_by_index(0).unwrap();
+    assert!(sessions > 0, "another run would take the database for a left-over");
+    connection.close().await.unwrap();
+    drop(lock);
+    assert_eq!(bench.ended().await.code, Some(0));
+    data.until_quiet().await;
 }
 
 #[tokio::test]
 async fn on_the_private_server_the_list_is_also_read_cold_and_told_in_tables() {
     let data = DataDirectory::with_demo("bench").await;
+    let ended = run(&mut data.command(&["bench", "indexes", "--tasks", "1000", "--json"])).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert!(report["cold_refused"].is_null(), "{report}");
+    for index in INDEXES {
+        let list = read(&report, "list", index);
+        assert!(list["cold_ms"].as_f64().unwrap() > 0.0, "{list}");
+        assert!(list["cold_reads"].as_i64().unwrap() > 0, "nothing of it was in memory: {list}");
+    }
+
     let ended = run(&mut data.command(&["bench", "indexes", "--tasks", "1000"])).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for index in INDEXES {

@@ -312,15 +312,25 @@ async fn an_interrupted_rehearsal_leaves_no_database() {
     let rehearsal = Instance::spawn(&mut rehearse(&["--sql", file.0.to_str().unwrap()]).await);
     let own = rehearsal.pid();
     let connection = administration::connect(&cluster().await.primary_url("postgres")).await.unwrap();
-    let asleep = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^trellis_scratch_[0-9]+_{own}$' \
-         AND query LIKE 'SELECT pg_sleep%' AND state = 'active'"
-    );
+    let sessions = format!("FROM pg_stat_activity WHERE datname ~ '^trellis_scratch_[0-9]+_{own}$'");
+    let first = eventually("it has a session", || async {
+        let first = format!("SELECT array_agg(pid) {sessions}");
+        let first: Option<Vec<i32>> = one(&connection, &first).await.try_get_by_index(0).unwrap();
+        first.ok_or("it has none yet")
+    })
+    .await;
+    let asleep = format!("SELECT count(*) {sessions} AND query LIKE 'SELECT pg_sleep%' AND state = 'active'");
     eventually("it is at work", || async {
         let asleep: i64 = one(&connection, &asleep).await.try_get_by_index(0).unwrap();
         if asleep == 1 { Ok(()) } else { Err(asleep) }
     })
     .await;
+    let still = format!(
+        "SELECT count(*) {sessions} AND pid = ANY('{{{}}}')",
+        first.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    );
+    let still: i64 = one(&connection, &still).await.try_get_by_index(0).unwrap();
+    assert!(still > 0, "one is open all the time: without any, another run would take the database for a left-over");
     rehearsal.interrupted().await.assert_refused(&["SIGINT", "nothing of it stays"]);
     assert_eq!(databases(own).await, 0);
 }

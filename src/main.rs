@@ -127,7 +127,6 @@ async fn run_cluster(settings: &Settings, temporary: bool) -> anyhow::Result<()>
     let cluster = deployment::acquire(settings, durability).await?;
     say(format!("primary  {}", cluster.primary_url("postgres")));
     say(format!("replica  {}", cluster.replica_url("postgres")));
-    let directory = cluster.directory().to_owned();
     let (input_ended, ended) = tokio::sync::oneshot::channel();
     if temporary {
         std::thread::spawn(move || {
@@ -139,12 +138,7 @@ async fn run_cluster(settings: &Settings, temporary: bool) -> anyhow::Result<()>
         _ = signals.received() => {}
         Ok(()) = ended, if temporary => {}
     }
-    tokio::task::spawn_blocking(move || cluster.release()).await??;
-    if temporary {
-        std::fs::remove_dir_all(&directory)?;
-        if directory != settings.data_dir && settings.data_dir.exists() {
-            std::fs::remove_dir_all(&settings.data_dir)?;
-        }
-    }
+    let end = move || if temporary { cluster.remove() } else { cluster.release() };
+    tokio::task::spawn_blocking(end).await??;
     Ok(())
 }

@@ -37,8 +37,8 @@ const SUPERUSER: &str = "trellis";
 pub enum Durability {
     /// Everything on: for a data directory that is kept.
     Kept,
-    /// `fsync` and `full_page_writes` off: for a directory that is deleted
-    /// afterwards. Counts at the servers' start; it does not change servers that run.
+    /// `fsync` and `full_page_writes` off: for a directory that [`Cluster::remove`] deletes afterwards, so that it must be
+    /// new or empty.
     Temporary,
 }
 
@@ -59,7 +59,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Says what to do, and where the servers' log is.
+    /// Says what to do, and where the servers' log is. Temporary, also where anything is in `data_dir`.
     pub fn acquire(data_dir: &Path, durability: Durability) -> Result<Self, Error> {
         Self::acquire_using(None, data_dir, durability)
     }
@@ -72,7 +72,11 @@ impl Cluster {
     /// the data was made by.
     pub fn acquire_using(bin_dir: Option<&Path>, data_dir: &Path, durability: Durability) -> Result<Self, Error> {
         let began = Instant::now();
-        let location = Location::of(data_dir)?;
+        let location = Location::find(data_dir)?;
+        if durability == Durability::Temporary {
+            location.refuse_used()?;
+        }
+        location.make()?;
         let directory = location.directory.join("primary");
         let made_by = made_by(&directory).map(|major| (major, directory.as_path()));
         let binaries = Binaries::find_for(&location.account, bin_dir, made_by)?;
@@ -85,6 +89,10 @@ impl Cluster {
         // Declared after the cluster, so that the lock is free again when a failure drops the cluster,
         // which takes it.
         let transition = cluster.begin_transition()?;
+        if durability == Durability::Temporary {
+            // Another process may have come first.
+            cluster.location.refuse_used()?;
+        }
         let share = cluster.location.users_lock()?;
         share.lock_shared().map_err(Error::file("cannot lock a file in", cluster.directory()))?;
         cluster.share = Some(share);
@@ -152,10 +160,20 @@ impl Cluster {
     ///
     /// Where a server did not stop.
     pub fn release(mut self) -> Result<(), Error> {
-        self.let_go()
+        self.let_go(|_| Ok(()))
     }
 
-    fn let_go(&mut self) -> Result<(), Error> {
+    /// Lets go of a temporary cluster, and removes its directory. Where another process uses it meanwhile, all of it stays.
+    ///
+    /// # Errors
+    ///
+    /// Where a server did not stop, or a file cannot be removed.
+    pub fn remove(mut self) -> Result<(), Error> {
+        self.let_go(|directory| fs::remove_dir_all(directory))
+    }
+
+    /// What comes `last` is done only where nobody else uses the cluster.
+    fn let_go(&mut self, last: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
         // Closing the file gives up the share; the kernel does the same for a process that is killed.
         if self.share.take().is_none() {
             return Ok(());
@@ -173,7 +191,8 @@ impl Cluster {
         let replica = self.replica.stop();
         self.primary.stop()?;
         self.location.remove_socket_directory();
-        replica
+        replica?;
+        last(self.directory()).map_err(Error::file("cannot remove", self.directory()))
     }
 
     /// Waits for its turn to start or stop servers; dropping the file ends the turn.
@@ -194,7 +213,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = self.let_go() {
+        if let Err(error) = self.let_go(|_| Ok(())) {
             tracing::warn!(%error, "the private PostgreSQL was not stopped");
         }
     }

@@ -56,7 +56,8 @@ pub enum Command {
     },
     /// Runs only the private PostgreSQL of the data directory, for psql and other tools, until Ctrl-C.
     Cluster {
-        /// Not durable; ends when standard input closes, and deletes the data directory then. For tests.
+        /// Not durable; ends when standard input closes, and deletes the data directory then, which must be new or empty. For
+        /// tests.
         #[arg(long)]
         temporary: bool,
     },

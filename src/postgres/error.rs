@@ -43,6 +43,21 @@ pub enum Error {
         .0.display()
     )]
     Path(PathBuf),
+    /// It would be deleted with all that is in it.
+    #[error(
+        "{} is not empty, and --temporary deletes its data directory at the end: give --data-dir a path where nothing is \
+         yet, or leave --temporary out, which keeps everything",
+        .0.display()
+    )]
+    Used(PathBuf),
+    /// The replica has become a primary, and may hold what no other server has.
+    #[error(
+        "{} was promoted: what has been written to it since is nowhere else, so it is left as it is. To go on from it, \
+         `cd {} && mv primary primary.old && mv replica primary`; to lose what was written to it, remove it. Both while \
+         nothing runs there",
+        .0.display(), .0.parent().unwrap_or(Path::new("/")).display()
+    )]
+    Promoted(PathBuf),
     /// Started as root, and there is nobody else to run PostgreSQL as.
     #[error("PostgreSQL refuses to run as root: create a user `postgres`, or start as another user")]
     NoAccount,

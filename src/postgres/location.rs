@@ -25,17 +25,34 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// The place for the cluster of `data_dir`; its directory is made where it is missing.
-    pub fn of(data_dir: &Path) -> Result<Self, Error> {
+    /// The place for the cluster of `data_dir`. Nothing is made yet.
+    pub fn find(data_dir: &Path) -> Result<Self, Error> {
         let wanted = absolute(data_dir).map_err(Error::file("cannot find", data_dir))?;
         let (directory, account) = reachable(wanted)?;
         if !is_quotable(&directory) {
             return Err(Error::Path(directory));
         }
-        create_with_parents(&directory, &account)?;
         let log = directory.join("log");
         let socket = socket_directory(&directory);
         Ok(Self { directory, socket, log, account })
+    }
+
+    /// Makes its directory where it is missing.
+    pub fn make(&self) -> Result<(), Error> {
+        create_with_parents(&self.directory, &self.account)
+    }
+
+    /// Refuses a directory in which there is anything but our locks.
+    pub fn refuse_used(&self) -> Result<(), Error> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(Error::file("cannot read", &self.directory))?,
+        };
+        let is_lock = |entry: fs::DirEntry| [USERS_LOCK, TRANSITION_LOCK].iter().any(|lock| entry.file_name() == *lock);
+        if entries.into_iter().all(|entry| entry.is_ok_and(is_lock)) {
+            return Ok(());
+        }
+        Err(Error::Used(self.directory.clone()))
     }
 
     /// Makes the directories for logs and sockets; for the holder of the transition lock, since the

@@ -17,9 +17,11 @@ pub(super) fn new_directory(server: &Server) -> Result<PathBuf, Error> {
 
 /// Gives a complete directory its name, in a way that a loss of power does not undo.
 pub(super) fn put_in_place(new: &Path, directory: &Path) -> Result<(), Error> {
+    let sync =
+        |path: &Path| File::open(path).and_then(|path| path.sync_all()).map_err(Error::file("cannot sync", path));
+    sync(new)?;
     fs::rename(new, directory).map_err(Error::file("cannot rename", new))?;
-    let parent = directory.parent().unwrap_or(Path::new("/"));
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::file("cannot sync", parent))
+    sync(directory.parent().unwrap_or(Path::new("/")))
 }
 
 /// Removes from a cluster's `directory` what interrupted starts left.

@@ -1,5 +1,5 @@
 //! Makes and starts the replica, and sees to it that it streams. One that cannot is thrown away and
-//! made anew: everything it holds is the primary's.
+//! made anew: everything it holds is the primary's. Never removes one that was promoted.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,6 +16,8 @@ use super::server::Server;
 use super::{Durability, Error, SUPERUSER};
 
 const SLOT: &str = "trellis_replica";
+/// With this file in its directory a server follows another one.
+const SIGNAL: &str = "standby.signal";
 /// How long a replica may neither stream nor get further: ten attempts to connect.
 const STALL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
@@ -23,6 +25,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Starts the replica of a `primary` that runs, and waits until it streams.
 pub(super) fn start(replica: &Server, primary: &Server, durability: Durability) -> Result<(), Error> {
     if replica.directory.exists() {
+        refuse_promoted(replica)?;
         match check(replica, primary).and_then(|()| stream(replica, primary)) {
             Ok(()) => return Ok(()),
             Err(reason) => tracing::warn!(%reason, "the replica cannot follow the primary: making it anew"),
@@ -34,13 +37,15 @@ pub(super) fn start(replica: &Server, primary: &Server, durability: Durability) 
     stream(replica, primary)
 }
 
+/// A directory has the signal when it gets its name, and loses it when its server is promoted.
+fn refuse_promoted(replica: &Server) -> Result<(), Error> {
+    let has = |name: &str| replica.directory.join(name).exists();
+    if has("PG_VERSION") && !has(SIGNAL) { Err(Error::Promoted(replica.directory.clone())) } else { Ok(()) }
+}
+
 /// What is known to be wrong without a try.
 fn check(replica: &Server, primary: &Server) -> Result<(), Error> {
     let wrong = |problem: &str| Err(replica.error(problem, ""));
-    // Without this file it would start as a primary of its own.
-    if !replica.directory.join("standby.signal").exists() {
-        return wrong("is not complete");
-    }
     if system_identifier(&replica.directory)? != system_identifier(&primary.directory)? {
         return wrong("is another primary's");
     }
@@ -89,7 +94,7 @@ fn make(replica: &Server, primary: &Server, durability: Durability) -> Result<()
         command = command.no_sync();
     }
     replica.account.run(command.build())?;
-    let signal = new.join("standby.signal");
+    let signal = new.join(SIGNAL);
     File::create(&signal).and_then(|file| file.sync_all()).map_err(Error::file("cannot write", &signal))?;
     replica.account.own_path(&signal)?;
     put_in_place(&new, &replica.directory)

@@ -36,6 +36,7 @@ mod registry;
 mod rights;
 
 mod cursors;
+mod data_directory;
 mod moving;
 mod paging;
 mod visibility;

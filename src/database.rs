@@ -250,8 +250,12 @@ impl Database {
     /// # Errors
     /// The primary does not answer, or refuses.
     pub async fn purge_idempotency_keys(&self) -> Result<(), Error> {
-        self.servers.writable()?.rows(&Meter::default(), idempotency::purge()).await?;
-        Ok(())
+        loop {
+            let removed = self.servers.writable()?.rows(&Meter::default(), idempotency::purge()).await?;
+            if removed.len() < idempotency::PURGED_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 
     /// Looks at every server anew, after one of them failed.

@@ -17,6 +17,9 @@ use crate::error::{Error, Failure, UserError, UserErrorCode};
 /// The longest key, in characters.
 const KEY_CHARACTERS: usize = 255;
 
+/// How many keys one statement removes: well within the time that it has.
+pub(super) const PURGED_AT_ONCE: usize = 1_000;
+
 /// A caller's name for a write.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
@@ -115,9 +118,14 @@ fn keep(id: Uuid, response: String) -> NamedStatement {
     NamedStatement::new("idempotency_keep", sql, [id.into(), response.into()])
 }
 
-/// Removes keys that are older than 24 hours.
+/// Removes keys that are older than 24 hours, of which there may be any number: a few of them. Those that are being claimed
+/// anew stay, and nobody waits for them.
 pub(super) fn purge() -> NamedStatement {
-    let sql = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' AND deleted_at IS NULL";
+    let sql = format!(
+        "DELETE FROM idempotency_keys WHERE id = ANY(ARRAY(SELECT id FROM idempotency_keys \
+         WHERE created_at < now() - interval '24 hours' AND deleted_at IS NULL \
+         LIMIT {PURGED_AT_ONCE} FOR UPDATE SKIP LOCKED)) RETURNING id"
+    );
     NamedStatement::new("idempotency_purge", sql, [])
 }
 

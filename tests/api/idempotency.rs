@@ -483,3 +483,25 @@ async fn what_an_answer_refers_to_and_its_caller_sees_no_more_is_forbidden_and_n
     assert_eq!(left.codes(), ["FORBIDDEN"]);
     assert_eq!(left.body["data"], json!({ "memberRemove": { "member": null, "userErrors": [] } }));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_of_old_keys_is_removed_a_thousand_by_a_statement() {
+    let world = World::new().await;
+    world.user("ada").await;
+    world
+        .execute(
+            "INSERT INTO idempotency_keys (id, user_id, key, fingerprint, created_at)
+             SELECT gen_random_uuid(), (SELECT id FROM users), number::text, '', now() - interval '25 hours'
+             FROM generate_series(1, 3500) AS number;
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'too many at once'; END IF; RETURN NULL; END $$;
+             CREATE TRIGGER refuse AFTER DELETE ON idempotency_keys REFERENCING OLD TABLE AS gone
+             FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let database =
+        Database::connect(&world.addresses, &settings(&[]).pools, SECRET, &Metrics::default()).await.unwrap();
+    database.purge_idempotency_keys().await.unwrap();
+    database.close().await;
+    assert_eq!(number(&world, "SELECT count(*) FROM idempotency_keys").await, 0);
+}

@@ -188,7 +188,7 @@ pub fn indexes(observed: &Observed) -> &'static [&'static str] {
         "tasks_of_project_by_due_date" | "tasks_of_workspace_by_due_date" => &[DUE, LIST, ACTIVE, ASSIGNEE],
         "idempotency_answer" => &["idx_idempotency_keys_user_key"],
         "idempotency_keep" => &["pk_idempotency_keys"],
-        "idempotency_purge" => &["idx_idempotency_keys_created"],
+        "idempotency_purge" => &["idx_idempotency_keys_created", "pk_idempotency_keys"],
         "user_by_email" => &["idx_users_email_lower"],
         "members_of_workspace" => &[MEMBERS],
         "viewer_role" => &[MEMBERSHIP, MEMBERS],

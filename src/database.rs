@@ -265,10 +265,18 @@ impl Database {
 
     /// The servers by name, in the order of their addresses, each with what it is good for now.
     pub fn standings(&self) -> impl Iterator<Item = (&str, ServerState)> {
-        self.servers.all.iter().enumerate().map(|(index, server)| {
+        let has_primary = self.servers.primary().is_some();
+        self.servers.all.iter().enumerate().map(move |(index, server)| {
             let state = match self.servers.standing(index) {
                 Standing::Primary(_) => ServerState::Primary,
-                Standing::Replica(seen) => ServerState::Replica(seen.as_of.map(|as_of| Freshness { as_of })),
+                Standing::Replica(seen) => {
+                    let freshness = seen.as_of.map(|as_of| Freshness { as_of });
+                    match seen {
+                        Seen { is_late: true, .. } if has_primary => ServerState::Late(freshness),
+                        Seen { is_on_probation: true, .. } if has_primary => ServerState::Returning(freshness),
+                        _ => ServerState::Replica(freshness),
+                    }
+                }
                 Standing::Away => ServerState::Away,
                 Standing::Outdated => ServerState::Outdated,
                 Standing::Foreign => ServerState::Foreign,
@@ -299,8 +307,12 @@ impl Drop for Database {
 pub enum ServerState {
     /// It takes the writes.
     Primary,
-    /// It follows the primary; how old its data is, where that is known.
+    /// It follows the primary, or did before that went away; how old its data is, where that is known.
     Replica(Option<Freshness>),
+    /// It follows the primary, and is too far behind to be read while that is there.
+    Late(Option<Freshness>),
+    /// It follows the primary again, and has not done so for long enough to be read while that is there.
+    Returning(Option<Freshness>),
     /// It does not answer.
     Away,
     /// It answers, and is a former primary, or follows one: nothing is sent to it.

@@ -30,12 +30,16 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (mut replicas, mut degraded) = (Vec::new(), Vec::new());
     for (name, state) in app.database.standings() {
         let lag = match state {
-            ServerState::Replica(freshness) => freshness.map(lag_ms),
+            ServerState::Replica(freshness) | ServerState::Late(freshness) | ServerState::Returning(freshness) => {
+                freshness.map(lag_ms)
+            }
             _ => None,
         };
         let problem = match state {
-            ServerState::Primary => None,
-            ServerState::Replica(freshness) => freshness.is_none().then_some("is too far behind to tell"),
+            ServerState::Primary | ServerState::Replica(Some(_)) => None,
+            ServerState::Replica(None) | ServerState::Late(None) => Some("is too far behind to tell"),
+            ServerState::Late(Some(_)) => Some("is too far behind to be read"),
+            ServerState::Returning(_) => Some("is back, and not read yet"),
             ServerState::Away => Some("does not answer"),
             ServerState::Outdated => Some("is not a replica of the primary any more"),
             ServerState::Foreign => Some("is of another cluster"),
@@ -46,7 +50,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         } else if name != "primary" || lag.is_some() {
             replicas.push(json!({ "name": name, "lagMs": lag }));
         }
-        reads |= matches!(state, ServerState::Primary | ServerState::Replica(_));
+        // Late ones and those that return are read too, where there is no other.
+        reads |= !matches!(state, ServerState::Away | ServerState::Outdated | ServerState::Foreign);
     }
     if !primary {
         degraded.push("no server takes writes".to_owned());

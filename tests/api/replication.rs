@@ -322,3 +322,27 @@ async fn reports_leave_a_replica_that_falls_behind_and_return_to_it_and_leave_it
     })
     .await;
 }
+
+#[tokio::test]
+async fn health_names_a_replica_that_is_too_far_behind_to_be_read() {
+    let fragile = Fragile::new().await;
+    let scene = Scene::of(fragile.world(&["--max-staleness-ms", "1500"]).await).await;
+    scene.report_of_replica().await;
+    fragile.pause_replay(&scene.world).await;
+    scene.world.task(scene.project, "Unseen").await;
+    let until = async |degraded: Value| {
+        eventually("health says so", || async {
+            let ready = scene.ready().await;
+            if ready["degraded"] == degraded { Ok(ready) } else { Err(ready) }
+        })
+        .await
+    };
+    let ready = until(json!(["replica-1 is too far behind to be read"])).await;
+    assert_eq!((&ready["status"], &ready["primary"]), (&json!("degraded"), &json!(true)));
+    assert!(ready["replicas"][0]["lagMs"].as_u64().unwrap() >= 1_500, "{ready}");
+    assert_eq!(scene.report().await["freshness"]["source"], "PRIMARY");
+
+    one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
+    assert_eq!(until(json!([])).await["status"], "ready");
+    assert_eq!(scene.report().await["freshness"]["source"], "REPLICA");
+}

@@ -69,8 +69,8 @@ impl Servers {
     }
 
     /// Remembers what a server said of the cluster as a whole, and says whether that makes it the primary. The first
-    /// primary that is seen says which cluster it is.
-    pub(super) fn learn(&self, index: usize, seen: &Seen) -> bool {
+    /// primary that is seen says which cluster it is. `history` is that of its timeline, where it was asked for.
+    pub(super) fn learn(&self, index: usize, seen: &Seen, history: Option<History>) -> bool {
         let mut known = self.known();
         let LogPosition { system, timeline, .. } = seen.position;
         if known.system.is_none() && !seen.is_in_recovery {
@@ -106,6 +106,7 @@ impl Servers {
             known.primary = index;
         }
         known.started = Some(seen.started);
+        known.history = known.history.take().or(history);
         true
     }
 
@@ -172,15 +173,13 @@ impl Servers {
         let _ = timeout(RECONSIDERATION, looked).await;
     }
 
-    /// Whether the history of the newest timeline is to be asked of a server: the primary, once.
-    pub(super) fn wants_history(&self, index: usize, seen: &Seen) -> bool {
+    /// Whether a server that may be the primary is to be asked for the history of its timeline, before anything is learnt
+    /// of it: once, so that nobody finds the timeline known and its history not.
+    pub(super) fn wants_history(&self, seen: &Seen) -> bool {
         let known = self.known();
-        index == known.primary && seen.position.timeline == known.timeline && known.history.is_none()
-    }
-
-    /// How the newest timeline came about.
-    pub(super) fn learn_history(&self, history: History) {
-        self.known().history = Some(history);
+        let LogPosition { system, timeline, .. } = seen.position;
+        let is_unknown = timeline > known.timeline || (timeline == known.timeline && known.history.is_none());
+        !seen.is_in_recovery && known.system.is_none_or(|known| known == system) && is_unknown
     }
 
     /// What a proof of a write is worth now.

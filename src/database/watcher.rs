@@ -16,6 +16,7 @@ use super::LogPosition;
 use super::administration::{parse_address, without_float_digits};
 use super::connections::unreachable;
 use super::consistency::History;
+use super::failure::sqlstate;
 use super::health::Seen;
 use super::inspection::{Inspection, StartError};
 use super::replication::Freshness;
@@ -52,8 +53,8 @@ pub(super) struct Watcher {
     is_late: bool,
     /// How long the slowest of its late answers took; the further back, the less it counts.
     slowest: Duration,
-    /// When it was started, as it said last.
-    started: Option<i64>,
+    /// When it was started, and its timeline, as it said last.
+    said: Option<(i64, i32)>,
     /// What it has yet to pass before it is used, where it did not answer at the start.
     inspection: Option<Inspection>,
 }
@@ -73,7 +74,7 @@ impl Watcher {
             returned: None,
             is_late: false,
             slowest: Duration::ZERO,
-            started: None,
+            said: None,
             inspection: None,
         })
     }
@@ -137,12 +138,16 @@ impl Watcher {
             Ok(answer) => answer,
             Err(error) => return self.miss(&error),
         };
-        let seen = self.judge(asked, seen);
-        self.server.metrics.seen(true, seen.as_of.map(|as_of| Freshness { as_of }.lag()));
-        if self.servers.wants_history(self.index, &seen) {
-            let history = self.history(seen.position.timeline).await;
-            self.servers.learn_history(history);
+        let mut history = None;
+        if self.servers.wants_history(&seen) {
+            history = match self.history(seen.position.timeline).await {
+                Ok(history) => history,
+                Err(error) => return self.miss(&error),
+            };
         }
+        // From here on nothing is waited for: what follows from each other is seen together.
+        let seen = self.judge(asked, seen, history);
+        self.server.metrics.seen(true, seen.as_of.map(|as_of| Freshness { as_of }.lag()));
         self.server.health.answered(seen, self.slowest);
     }
 
@@ -161,17 +166,23 @@ impl Watcher {
     }
 
     /// Completes what the server said of itself with what follows from it.
-    fn judge(&mut self, asked: DateTime<Utc>, seen: Seen) -> Seen {
+    fn judge(&mut self, asked: DateTime<Utc>, mut seen: Seen, history: Option<History>) -> Seen {
         if self.answers != Some(true) {
             tracing::info!(server = self.server.name, "the server answers");
         }
         self.answers = Some(true);
-        if self.started.replace(seen.started).is_some_and(|started| started != seen.started) {
+        match self.said {
+            // One that follows nobody any more tells the timeline of its last restartpoint: none goes back to an older one.
+            Some((started, timeline)) if started == seen.started => {
+                seen.position.timeline = seen.position.timeline.max(timeline);
+            }
             // It was away, and back before anybody looked.
-            self.server.lose();
+            Some(_) => self.server.lose(),
+            None => {}
         }
+        self.said = Some((seen.started, seen.position.timeline));
         self.returned = self.returned.map(|times| times.saturating_add(1)).filter(|times| *times < PROBATION);
-        if self.servers.learn(self.index, &seen) {
+        if self.servers.learn(self.index, &seen, history) {
             self.servers.samples.add(asked, seen.position.bytes);
         }
         let as_of = self.servers.samples.as_of(seen.position.bytes);
@@ -192,17 +203,25 @@ impl Watcher {
         Ok((asked, seen))
     }
 
-    /// Whether writes of earlier timelines were lost. Not everyone may ask.
-    async fn history(&mut self, timeline: i32) -> History {
-        let rows = self.rows(History::of(timeline)).await;
-        let text = rows.ok().and_then(|rows| rows.first()?.try_get::<Option<String>, _>(0).ok()?);
+    /// Whether writes of earlier timelines were lost. Not everyone may ask, and none where the server could not say for
+    /// now.
+    async fn history(&mut self, timeline: i32) -> Result<Option<History>, DbErr> {
+        let text = match self.rows(History::of(timeline)).await {
+            Ok(rows) => rows.first().and_then(|row| row.try_get::<Option<String>, _>(0).ok()?),
+            Err(error) => match sqlstate(&error).as_deref() {
+                // insufficient_privilege
+                Some("42501") => None,
+                Some(_) => return Ok(None),
+                None => return Err(error),
+            },
+        };
         if text.is_none() && timeline > 1 {
             tracing::warn!(
                 "after a promotion, writes that it lost are not told to their clients: our role may not read the history \
                  of timelines (GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean))"
             );
         }
-        History::read(timeline, text.as_deref())
+        Ok(Some(History::read(timeline, text.as_deref())))
     }
 
     async fn rows(&mut self, statement: NamedStatement) -> Result<Vec<PgRow>, DbErr> {

@@ -375,3 +375,64 @@ async fn a_report_that_what_is_replayed_gets_in_the_way_of_is_asked_elsewhere() 
     .await;
     assert!(answer.statements().len() >= 3, "{:?}", answer.statements());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_write_is_told_also_where_the_new_primary_could_not_be_asked_for_its_history_at_first() {
+    let scene = Scene::new(&[]).await;
+    // The first two who ask are not answered: the watcher over the connection that it has, and over a second one.
+    scene
+        .world
+        .execute(
+            "CREATE SEQUENCE asked;
+             CREATE FUNCTION pg_read_file(text, bigint, bigint, boolean) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('public.asked') <= 2 THEN PERFORM pg_sleep(600); END IF;
+             RETURN pg_catalog.pg_read_file($1, $2, $3, $4); END $$;
+             ALTER DATABASE trellis SET search_path = public, pg_catalog",
+        )
+        .await;
+    scene.world.replicated().await;
+    scene.world.flush_statistics(&scene.world.replica_sql).await;
+    scene.ready("ready").await;
+    scene.fragile.cut_replication(&scene.world).await;
+    let lost = scene.create().await;
+    scene.fragile.crash("primary").await;
+    scene.fragile.promote(&scene.world).await;
+    eventually("the new primary is written to", || async {
+        let answer = scene.ask(CREATE, None).await;
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+    let asked: i64 = one(&scene.world.replica_sql, "SELECT last_value FROM asked").await.try_get_by_index(0).unwrap();
+    assert!(asked >= 2, "{asked}");
+    let answer = scene.ask(ROWS, Some(&lost)).await;
+    assert_eq!(answer.body["extensions"]["consistency"]["code"], "WRITE_LOST_IN_FAILOVER", "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_has_followed_a_promoted_server_is_read_when_that_one_dies() {
+    let scene = Scene::new(&[]).await;
+    let token = scene.create().await;
+    scene.fragile.switch_over(&scene.world).await;
+    scene.ready("ready").await;
+    assert_eq!(served_by(&scene.ask(CREATE, None).await), "replica-1");
+    eventually("the former primary has it", || async {
+        let report = scene.ask(REPORT, None).await;
+        let report = &report.data()["project"]["report"];
+        let shown = json!([report["totals"]["total"], report["freshness"]["replica"]]);
+        if shown == json!([4, "primary"]) { Ok(()) } else { Err(shown) }
+    })
+    .await;
+
+    scene.fragile.crash("replica").await;
+    scene.degraded("replica-1 does not answer").await;
+    for _ in 0..20 {
+        for token in [None, Some(token.as_str())] {
+            let answer = scene.ask(ROWS, token).await;
+            if token.is_none() {
+                assert_eq!((tasks(&answer), served_by(&answer)), (4, &json!("primary")));
+            } else {
+                assert_eq!(answer.codes(), ["UNAVAILABLE"], "nothing can be said of another timeline");
+            }
+        }
+    }
+}

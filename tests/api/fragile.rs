@@ -1,13 +1,15 @@
 //! A primary and a replica of a test's own, which it may stop, freeze, start again and promote.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::MetadataExt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::Url;
 use trellis::config::MigrateAction;
 use trellis::database::{Addresses, administration};
 use trellis::migrate;
@@ -69,8 +71,13 @@ impl Fragile {
 
     /// Stops a server at once, as if its machine had lost power, and waits until nothing of it is left.
     pub async fn crash(&self, server: &str) {
+        self.end(server, Signal::SIGQUIT).await;
+    }
+
+    /// Ends a server by a signal, and waits until nothing of it is left.
+    async fn end(&self, server: &str, signal: Signal) {
         let directory = self.directory(server);
-        self.signal(server, Signal::SIGQUIT);
+        self.signal(server, signal);
         eventually("the server is gone", async || {
             let is_left = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory);
             if self.data.processes().iter().any(is_left) { Err("it is not yet") } else { Ok(()) }
@@ -93,6 +100,23 @@ impl Fragile {
     /// Makes the replica a primary.
     pub async fn promote(&self, world: &World) {
         assert!(one(&world.replica_sql, "SELECT pg_promote(true)").await.try_get_by_index::<bool>(0).unwrap());
+    }
+
+    /// Has the servers change places: the primary stops in order, the replica is promoted, and the former primary follows
+    /// it.
+    pub async fn switch_over(&self, world: &World) {
+        self.end("primary", Signal::SIGINT).await;
+        self.promote(world).await;
+        let url: Url = self.addresses.replicas[0].parse().unwrap();
+        let host = url.query_pairs().find(|(name, _)| name == "host").unwrap().1.into_owned();
+        let promoted = format!("host={host} port={} user={}", url.port().unwrap(), url.username());
+        let former = self.directory("primary");
+        let mut settings = OpenOptions::new().append(true).open(former.join("postgresql.auto.conf")).unwrap();
+        writeln!(settings, "primary_conninfo = '{promoted}'").unwrap();
+        let (signal, owner) = (former.join("standby.signal"), fs::metadata(&former).unwrap());
+        fs::write(&signal, "").unwrap();
+        chown(&signal, Some(owner.uid()), Some(owner.gid())).unwrap();
+        self.start("primary");
     }
 
     /// Makes the replica a primary that does not know of being one: on the timeline of the other.

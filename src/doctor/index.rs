@@ -17,7 +17,7 @@ pub(super) async fn of_primary(primary: &Server, design: &Design) -> Vec<Finding
     let indexes: Result<Vec<Index>, DbErr> = primary.ask(INDEXES).await;
     vec![
         primary.judge(MISSING, indexes.as_deref(), |indexes| judge_missing(indexes, design)),
-        primary.judge(INVALID, indexes.as_deref(), |indexes| judge_invalid(indexes, design)),
+        primary.judge(INVALID, indexes.as_deref(), |indexes| judge_invalid(primary, indexes, design)),
         primary.judge(DUPLICATE, indexes.as_deref(), |indexes| judge_duplicates(indexes, design)),
         primary.check(FOREIGN_KEYS, FOREIGN_KEYS_SQL, judge_foreign_keys).await,
     ]
@@ -29,8 +29,8 @@ struct Index {
     definition: String,
     bytes: i64,
     usable: bool,
-    /// Somebody is building it at this moment.
-    building: bool,
+    /// Somebody is building it at this moment; none where somebody builds one, and the role may not see which.
+    building: Option<bool>,
     /// Forbids what another one may not forbid: unique, or the index of a constraint.
     enforces: bool,
     /// Table, method and predicate: indexes that differ in it cannot stand in for each other.
@@ -46,7 +46,8 @@ SELECT c.relname::text AS name,
        replace(pg_get_indexdef(c.oid), quote_ident(n.nspname) || '.', '') AS definition,
        pg_relation_size(c.oid) AS bytes,
        i.indisvalid AND i.indisready AND i.indislive AS usable,
-       EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = c.oid) AS building,
+       (SELECT CASE WHEN bool_or(p.index_relid = c.oid) THEN true WHEN bool_or(p.index_relid IS NULL) THEN NULL ELSE false END
+        FROM pg_stat_progress_create_index p WHERE p.datname = current_database()) AS building,
        i.indisunique OR i.indisexclusion AS enforces,
        concat_ws(' ', i.indrelid::regclass, m.amname, pg_get_expr(i.indpred, i.indrelid)) AS place,
        ARRAY(SELECT concat_ws(' ', pg_get_indexdef(c.oid, k, true), i.indclass[k - 1], i.indcollation[k - 1],
@@ -84,12 +85,16 @@ fn judge_missing(indexes: &[Index], design: &Design) -> Judgement {
         .remedies(drops.chain(builds))
 }
 
-fn judge_invalid(indexes: &[Index], design: &Design) -> Judgement {
-    let invalid: Vec<&Index> = indexes.iter().filter(|index| !index.usable && !index.building).collect();
+fn judge_invalid(primary: &Server, indexes: &[Index], design: &Design) -> Judgement {
+    let invalid: Vec<&Index> = indexes.iter().filter(|index| !index.usable && index.building != Some(true)).collect();
     let Some(first) = invalid.first() else {
         return Judgement::ok(format!("none of {}", count(indexes.len(), "index", "indexes")));
     };
     let names: Vec<&str> = invalid.iter().map(|index| index.name.as_str()).collect();
+    if first.building.is_none() {
+        let found = format!("cannot tell: {}; another role builds an index at this moment", names.join(", "));
+        return primary.hidden(found);
+    }
     let meaning = format!(
         "a build that failed left {}: no statement uses it, every write maintains it",
         if invalid.len() == 1 { first.name.as_str() } else { "them" }

@@ -73,7 +73,6 @@ async fn samples(primary: &Server) -> Result<Vec<Sample>, DbErr> {
 }
 
 fn sample_sql(table: &str, key: &str, pages: i64) -> String {
-    let percentage = (SAMPLED_PAGES * 100).checked_div(pages).unwrap_or(100).clamp(1, 100);
     let last = (pages - LAST_PAGES).max(0);
     format!(
         "SELECT count(*)::float8 AS keys,
@@ -83,7 +82,7 @@ fn sample_sql(table: &str, key: &str, pages: i64) -> String {
                                                                 AND created_at + interval '{TOLERATED}'))::float8 AS disordered
          FROM (SELECT created_at, get_byte(uuid_send({key}), 6) >> 4 AS version,
                  to_timestamp(('x' || left(replace({key}::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AS made
-               FROM (SELECT {key}, created_at FROM {table} TABLESAMPLE SYSTEM ({percentage})
+               FROM (SELECT {key}, created_at FROM {table} TABLESAMPLE SYSTEM (least(100, {SAMPLED_PAGES} * 100.0 / greatest({pages}, 1)))
                      UNION SELECT {key}, created_at FROM {table} WHERE ctid >= '({last},0)') rows) keys"
     )
 }

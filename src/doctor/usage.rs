@@ -34,11 +34,11 @@ struct Index {
     scans: i64,
     /// Of its table, through any index.
     table_scans: i64,
-    /// For how long this server has counted, at least.
+    /// For how long this server has counted the scans of all indexes of the design, at least.
     seconds: f64,
 }
 
-/// Counters that were never reset are older than the server's last start, or as old as the database.
+/// Counters that were never reset are older than the server's last start, or as old as the newest index of the design.
 const INDEXES: &str = "
 SELECT s.indexrelname::text AS name, pg_relation_size(s.indexrelid) AS bytes,
        NOT i.indisunique AND NOT i.indisexclusion AND NOT EXISTS (
@@ -47,10 +47,11 @@ SELECT s.indexrelname::text AS name, pg_relation_size(s.indexrelid) AS bytes,
            SELECT FROM pg_index o WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
              AND o.indkey[0] = i.indkey[0] AND o.indisvalid)) AS optional,
        s.idx_scan AS scans, (sum(s.idx_scan) OVER (PARTITION BY s.relid))::bigint AS table_scans,
-       extract(epoch FROM now() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 AS seconds
+       extract(epoch FROM now() - greatest(coalesce(d.stats_reset, pg_postmaster_start_time()), m.last))::float8 AS seconds
 FROM pg_stat_user_indexes s
 JOIN pg_index i ON i.indexrelid = s.indexrelid
-JOIN pg_stat_database d ON d.datname = current_database()
+JOIN pg_stat_database d ON d.datname = current_database(),
+(SELECT to_timestamp(max(applied_at)) AS last FROM seaql_migrations) m
 WHERE s.schemaname = current_schema() AND i.indisvalid ORDER BY 1";
 
 /// Whether there are indexes that no server has read. `absent` replicas could not be asked.
@@ -73,7 +74,7 @@ fn judge_unused(seen: &[Index], absent: usize, options: &Options) -> Judgement {
     let counted = seen.iter().map(|index| index.seconds).fold(f64::INFINITY, f64::min);
     let wanted = f64::from(options.unused_after_days) * SECONDS_A_DAY;
     if seen.is_empty() || counted < wanted {
-        let counted = if seen.is_empty() { 0.0 } else { counted };
+        let counted = if seen.is_empty() { 0.0 } else { counted.max(0.0) };
         return Judgement::ok(format!("not judged: counted for {} of {}", duration(counted), duration(wanted)));
     }
     let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();

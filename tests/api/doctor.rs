@@ -353,6 +353,15 @@ async fn whole_readings_of_large_tables_and_indexes_that_no_server_reads_are_fou
     let young = examine(&patient.world.addresses, &["--unused-after-days", "1000000"]).await;
     let found = young.finding("primary unused")["found"].as_str().unwrap();
     assert!(found.starts_with("not judged: "), "{found}");
+
+    // However long the server runs, an index has not been there for longer than its migration.
+    patient
+        .breaks("DROP INDEX idle; CREATE INDEX idle ON tasks (title)", &[both[0], "WARN primary unused", both[1]])
+        .await;
+    let just_now = "UPDATE seaql_migrations SET applied_at = extract(epoch FROM now() + interval '1 minute')::bigint \
+        WHERE version = (SELECT max(version) FROM seaql_migrations)";
+    let broken = patient.breaks(just_now, &both).await;
+    assert_eq!(broken.finding("primary unused")["found"], "not judged: counted for 0.0 s of 0.0 s");
     drop(patient);
     own.end().await;
 }
@@ -469,6 +478,26 @@ async fn an_ordinary_role_is_enough_and_what_it_may_not_see_is_said() {
         report.findings.values().filter(|finding| !finding["found"].as_str().unwrap().starts_with("cannot tell"));
     assert_eq!(told.count(), report.findings.len() - hidden.len(), "the rest is seen: {report:?}");
 
+    let url = &patient.world.addresses.primary;
+    let (writer, builder) = (administration::connect(url).await.unwrap(), administration::connect(url).await.unwrap());
+    writer.execute_unprepared("BEGIN; LOCK TABLE tasks IN ROW EXCLUSIVE MODE").await.unwrap();
+    builder.execute_unprepared("SET lock_timeout = 0").await.unwrap();
+    let build = "CREATE INDEX CONCURRENTLY slow ON tasks (title)";
+    let building = tokio::spawn(async move { builder.execute_unprepared(build).await });
+    eventually("the build waits for the writer", || async {
+        let count = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('slow') AND NOT indisvalid";
+        let count: i64 = one(&patient.world.sql, count).await.try_get_by_index(0).unwrap();
+        if count == 1 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    let report = examine(&addresses, &[]).await;
+    let found = "cannot tell: slow; another role builds an index at this moment";
+    assert_eq!(report.finding("primary invalid")["found"], found);
+    assert_eq!(report.remedies("primary invalid"), [format!("as a superuser: GRANT pg_monitor TO \"{role}\";")]);
+    assert_eq!(examine(&patient.world.addresses, &[]).await.finding("primary invalid")["verdict"], "OK");
+    writer.execute_unprepared("COMMIT").await.unwrap();
+    building.await.unwrap().unwrap();
+
     patient
         .world
         .execute(&format!("REVOKE pg_read_all_data FROM {role}; GRANT SELECT ON seaql_migrations TO {role}"))
@@ -476,6 +505,28 @@ async fn an_ordinary_role_is_enough_and_what_it_may_not_see_is_said() {
     let report = examine(&addresses, &[]).await;
     let keys = report.finding("primary UUID versions");
     assert!(keys["found"].as_str().unwrap().contains("permission denied for table"), "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_large_table_as_many_keys_are_looked_at_as_of_a_small_one() {
+    let patient = Patient::new(&[]).await;
+    // A row to a page, and 200 MB: of these, a hundredth would be 256 pages.
+    let wide = format!(
+        "CREATE TABLE wide (id uuid PRIMARY KEY, created_at timestamptz DEFAULT clock_timestamp(), filler text)
+           WITH (fillfactor = 10);
+         INSERT INTO wide (id, filler) SELECT {}, repeat('x', 500) FROM generate_series(1, 25600)",
+        key_at("clock_timestamp()")
+    );
+    patient.world.execute(&wide).await;
+    let pages: i64 =
+        one(&patient.world.sql, "SELECT pg_relation_size('wide') / 8192").await.try_get_by_index(0).unwrap();
+    assert!(pages >= 25_600, "{pages}");
+    let report = examine(&patient.world.addresses, &[]).await;
+    let found = report.finding("primary UUID versions")["found"].as_str().unwrap();
+    let sampled = found.strip_prefix("all of version 7: ").unwrap().split(' ').next().unwrap();
+    // 128 by chance, the last 16, and a few of other tables.
+    let sampled: u32 = sampled.parse().unwrap();
+    assert!((60..210).contains(&sampled), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ type Case = (&'static str, &'static [&'static str]);
 const TIMEOUT: &str = "SET lock_timeout = '3s';\n";
 
 /// Statements that must not reach a table with rows, a file each. All but the first begin with a lock timeout.
-const BAD: [Case; 27] = [
+const BAD: [Case; 33] = [
     ("ALTER TABLE tasks ADD COLUMN estimate integer", &["require-lock-timeout"]),
     // Blocking scans.
     ("ALTER TABLE tasks ALTER COLUMN assignee_id SET NOT NULL", &["adding-not-nullable-field"]),
@@ -47,6 +47,14 @@ const BAD: [Case; 27] = [
     ("ALTER TABLE tasks SET UNLOGGED", &["table-rewrite"]),
     ("VACUUM FULL tasks", &["table-rewrite"]),
     ("UPDATE tasks SET title = upper(title)", &["backfill-in-one"]),
+    ("UPDATE tasks SET assignee_id = (SELECT id FROM users LIMIT 100)", &["backfill-in-one"]),
+    ("UPDATE tasks SET title = '' WHERE project_id = (SELECT id FROM projects LIMIT 1)", &["backfill-in-one"]),
+    (
+        "WITH renamed AS (UPDATE tasks SET title = upper(title) RETURNING id) SELECT id FROM renamed LIMIT 100",
+        &["backfill-in-one"],
+    ),
+    ("WITH gone AS (DELETE FROM comments RETURNING id) DELETE FROM tasks", &["backfill-in-one"]),
+    ("TRUNCATE tasks", &["ban-truncate"]),
     // Indexes.
     (
         "CREATE INDEX idx_tasks_title ON tasks (title) WHERE deleted_at IS NULL",
@@ -70,15 +78,25 @@ const BAD: [Case; 27] = [
     // More than one change, and none.
     ("ALTER TABLE tasks ADD COLUMN a text, ADD COLUMN b text", &["one-change"]),
     ("CREATE TABLE a (id uuid); CREATE TABLE b (id uuid)", &["one-change"]),
+    (
+        "WITH one AS (INSERT INTO users (email) VALUES ('one') RETURNING id) SELECT id FROM one; \
+         ALTER TABLE tasks ADD COLUMN a text",
+        &["one-change"],
+    ),
     ("ALTER TABEL tasks", &["syntax-error"]),
 ];
 
 /// Statements that may, in the order of an expansion and a contraction.
-const GOOD: [&str; 13] = [
+const GOOD: [&str; 16] = [
     "ALTER TABLE tasks ADD COLUMN estimate integer",
     "ALTER TABLE tasks ADD COLUMN stage text NOT NULL DEFAULT 'open'",
     "ALTER TABLE tasks ADD COLUMN seen_at timestamptz DEFAULT now()",
     "UPDATE tasks SET estimate = 1 WHERE id IN (SELECT id FROM tasks WHERE estimate IS NULL LIMIT 5000)",
+    "WITH batch AS (SELECT id FROM tasks WHERE estimate IS NULL LIMIT 5000) \
+     UPDATE tasks SET estimate = 1 FROM batch WHERE tasks.id = batch.id",
+    "WITH batch AS (SELECT id FROM tasks WHERE estimate IS NULL LIMIT 5000), \
+     done AS (UPDATE tasks SET estimate = 1 FROM batch WHERE tasks.id = batch.id RETURNING 1) SELECT count(*) FROM done",
+    "DELETE FROM comments WHERE id = ANY (ARRAY(SELECT id FROM comments WHERE body = '' LIMIT 5000))",
     "ALTER TABLE tasks ADD CONSTRAINT ck_tasks_estimate CHECK (estimate IS NOT NULL) NOT VALID",
     "ALTER TABLE tasks VALIDATE CONSTRAINT ck_tasks_estimate",
     "ALTER TABLE tasks ALTER COLUMN estimate SET NOT NULL",

@@ -17,6 +17,7 @@ pub fn check(script: &Script) -> Vec<Finding> {
     outside_of_transactions(script, &mut report);
     for statement in script.statements() {
         rewrites(&statement, &mut report);
+        emptied(&statement, &mut report);
         backfill(&statement, &mut report);
         match &statement {
             Stmt::CreateIndex(create) if script.direction == Direction::Up => index(script, create, &mut report),
@@ -36,7 +37,8 @@ fn one_change(script: &Script, report: &mut impl Report) {
     let statements: Vec<Stmt> = script.statements().collect();
     let created: Vec<String> = statements.iter().filter_map(created_index).collect();
     let is_change = |statement: &&Stmt| match statement {
-        Stmt::Set(_) | Stmt::Begin(_) | Stmt::Commit(_) | Stmt::Select(_) => false,
+        Stmt::Set(_) | Stmt::Begin(_) | Stmt::Commit(_) => false,
+        Stmt::Select(select) => select.syntax().descendants().any(|part| WRITES.contains(&part.kind())),
         // Clears away what a failed build left.
         Stmt::DropIndex(drop) => !drop.index_refs().all(|index| created.contains(&name(index.syntax()))),
         _ => true,
@@ -185,19 +187,49 @@ fn rewrites(statement: &Stmt, report: &mut impl Report) {
     }
 }
 
+/// All rows of a table that go at once: what the version before still reads.
+fn emptied(statement: &Stmt, report: &mut impl Report) {
+    if let Stmt::Truncate(truncate) = statement {
+        report(
+            truncate.syntax(),
+            "ban-truncate",
+            "It takes every row away, under ACCESS EXCLUSIVE, from a version that still reads them.",
+            "a new table, which the next version reads; or DELETE in batches, each a transaction, for what nobody reads",
+        );
+    }
+}
+
 /// Rows that are changed all at once stay locked until the end, and their old versions stay on the disk.
 fn backfill(statement: &Stmt, report: &mut impl Report) {
-    let is_bulk = matches!(statement, Stmt::Update(_) | Stmt::Delete(_))
-        && !statement.syntax().descendants().any(|node| node.kind() == SyntaxKind::LIMIT_CLAUSE);
-    if is_bulk {
+    let is_bulk = |part: &SyntaxNode| {
+        let is_sent =
+            part == statement.syntax() || part.ancestors().any(|above| above.kind() == SyntaxKind::WITH_TABLE);
+        matches!(part.kind(), SyntaxKind::UPDATE | SyntaxKind::DELETE) && is_sent && !is_batch(part)
+    };
+    for write in statement.syntax().descendants().filter(is_bulk) {
         report(
-            statement.syntax(),
+            &write,
             "backfill-in-one",
             "It changes every row in one transaction: 200,000 rows are locked for 15 s and leave the table a fifth larger.",
             "batches, each a transaction: … WHERE id IN (SELECT id FROM … WHERE … LIMIT 5000), again until none is left",
         );
     }
 }
+
+/// Whether a LIMIT says how many rows a statement changes: in what it chooses them by, or in a WITH before it. In what it
+/// sets, and where it is 1, a LIMIT looks up a value.
+fn is_batch(write: &SyntaxNode) -> bool {
+    let chooses = |part: &SyntaxNode| !matches!(part.kind(), SyntaxKind::SET_CLAUSE | SyntaxKind::RETURNING_CLAUSE);
+    let with = write.ancestors().skip(1).flat_map(|above| above.children().filter_map(ast::WithClause::cast));
+    let tables = with.flat_map(|with| with.with_tables().map(|table| table.syntax().clone()).collect::<Vec<_>>());
+    let before = tables.filter(|table| !write.ancestors().any(|above| above == *table));
+    let parts = write.children().filter(chooses).chain(before);
+    let mut limits = parts.flat_map(|part| part.descendants().filter_map(ast::LimitClause::cast).collect::<Vec<_>>());
+    limits.any(|limit| limit.limit_value().is_some_and(|value| value.syntax().text() != "1"))
+}
+
+/// What changes rows, also inside a statement that reads.
+const WRITES: [SyntaxKind; 4] = [SyntaxKind::INSERT, SyntaxKind::UPDATE, SyntaxKind::DELETE, SyntaxKind::MERGE];
 
 fn created_index(statement: &Stmt) -> Option<String> {
     let Stmt::CreateIndex(create) = statement else { return None };

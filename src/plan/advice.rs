@@ -145,7 +145,7 @@ impl Advisor<'_> {
         let condition = self.condition_of(node);
         let filtered = columns(&condition, self.columns_of(node));
         let equal: Vec<&str> = equal(&filtered).collect();
-        let existing = self.catalog.index_on(table, &equal, &condition).filter(|_| !equal.is_empty());
+        let existing = self.catalog.index_on(table, &equal, &[], &condition).filter(|_| !equal.is_empty());
         let advice = match (self.wrapped_of(node), existing, proposal(table, &filtered, &[])) {
             (Some(wrapped), _, _) => format!("No index on {} serves {}.", wrapped.column, wrapped.expression),
             _ if kept * 2.0 > read => "So much of a table no index reads faster: ask for fewer rows.".to_owned(),
@@ -292,11 +292,12 @@ impl Advisor<'_> {
         let Some(keys) = node.sort_key.iter().map(bare).collect::<Option<Vec<_>>>() else { return };
         let condition = self.condition_of(input);
         let conditions = columns(&condition, of_table);
-        let ordered: Vec<&str> = equal(&conditions).chain(keys.iter().copied()).collect();
-        let advice = match (self.catalog.index_on(table, &ordered, &condition), proposal(table, &conditions, &keys)) {
+        let equal: Vec<&str> = equal(&conditions).collect();
+        let existing = self.catalog.index_on(table, &equal, &keys, &condition);
+        let advice = match (existing, proposal(table, &conditions, &keys)) {
             (Some(index), _) => format!(
                 "{index} gives them in order for one value of {}: ask for a page of each value in a LATERAL join.",
-                ordered.first().unwrap_or(&"its columns")
+                equal.first().or(keys.first()).unwrap_or(&"its columns")
             ),
             (None, Some(proposal)) => format!("An index on {proposal} gives them in order."),
             (None, None) => return,

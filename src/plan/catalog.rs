@@ -78,14 +78,16 @@ impl Catalog {
         self.tables.get(name)
     }
 
-    /// The name of an index of a table that begins with these columns and has every row that fulfils a condition, where
-    /// there is one.
+    /// The name of an index of a table that begins with the columns of `equal`, in whatever order, goes on with those of
+    /// `order`, and has every row that fulfils a condition, where there is one.
     #[must_use]
-    pub fn index_on(&self, table: &str, columns: &[&str], condition: &str) -> Option<&str> {
+    pub fn index_on(&self, table: &str, equal: &[&str], order: &[&str], condition: &str) -> Option<&str> {
         let serves = |index: &Index| {
+            let Some((first, rest)) = index.keys.split_at_checked(equal.len()) else { return false };
             index.table == table
-                && index.keys.len() >= columns.len()
-                && index.keys.iter().zip(columns).all(|(key, column)| key == column)
+                && equal.iter().all(|column| first.iter().any(|key| key == column))
+                && rest.len() >= order.len()
+                && rest.iter().zip(order).all(|(key, column)| key == column)
                 && index.predicate.iter().all(|part| condition.contains(part))
         };
         let names = self.indexes.iter().filter(|(_, index)| serves(index)).map(|(name, _)| name.as_str());

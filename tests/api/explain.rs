@@ -218,6 +218,25 @@ async fn a_scan_and_a_sort_are_found_where_an_index_is_missing_and_gone_where_it
 }
 
 #[tokio::test]
+async fn an_index_that_is_there_is_named_in_whatever_order_a_condition_has_its_columns() {
+    let world = World::new().await;
+    world.large([4, 3_000, 0]).await;
+    for scan in ["indexscan", "indexonlyscan", "bitmapscan"] {
+        world.set(&format!("enable_{scan} = off")).await;
+    }
+    let variables = File::new("{ \"status\": [\"IN_PROGRESS\"] }");
+    world.index_tasks(&[]).await;
+    for (number, columns) in ["status, project_id", "project_id, status, title"].into_iter().enumerate() {
+        world.execute(&format!("CREATE INDEX its_{number} ON tasks ({columns})")).await;
+        let report = world.explained(LISTS, &["--variables", variables.path()]).await;
+        let scans = findings(&report, "sequential_scan");
+        assert_eq!(scans.len(), 1, "{}", brief(&report));
+        assert_eq!(scans[0]["advice"], format!("ANALYZE tasks: its_{number} would find them."), "{}", brief(&report));
+        world.execute(&format!("DROP INDEX its_{number}")).await;
+    }
+}
+
+#[tokio::test]
 async fn an_index_without_a_condition_on_its_first_column_is_found() {
     let world = World::new().await;
     world.large([4, 3_000, 0]).await;

@@ -2,14 +2,26 @@
 //! however it ends. A test has a database of its own there, cloned from a migrated template.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult};
 use tokio::sync::OnceCell;
+use trellis::clock;
 use trellis::config::{Arguments, MigrateAction, Settings};
 use trellis::database::{Addresses, administration};
 use trellis::migrate;
+
+/// A path that no other test uses, and that does not exist: an earlier run that was killed may have left files, and its
+/// process may have had the same id.
+pub fn new_path(stem: &str) -> PathBuf {
+    static RUN: LazyLock<String> = LazyLock::new(|| clock::new_id().simple().to_string().split_off(24));
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("trellis-test-{}-{}-{stem}-{number}", std::process::id(), *RUN))
+}
 
 /// The private cluster of this test process.
 pub struct TestCluster {
@@ -37,7 +49,7 @@ pub async fn cluster() -> &'static TestCluster {
 
 impl TestCluster {
     fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("trellis-test-{}", std::process::id()));
+        let directory = new_path("cluster");
         let mut child = Command::new(env!("CARGO_BIN_EXE_trellis"))
             .args(["cluster", "--temporary", "--log", "warn", "--data-dir"])
             .arg(&directory)

@@ -1,14 +1,14 @@
 //! `trellis explain`: the statements of a document, their plans, and what is said of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use trellis::entities::task::Status;
 use trellis::registry::PURPOSES;
 use uuid::Uuid;
 
-use crate::harness::{World, cluster, eventually, new_path, one};
+use crate::harness::{TestFile, World, cluster, eventually, one};
 use crate::instance::{Ended, run, trellis};
 
 /// A page of the tasks of each project.
@@ -18,31 +18,10 @@ const LISTS: &str = "query Lists($status: [TaskStatus!]) { workspaces(first: 1) 
 /// How many tasks each project has.
 const COUNTS: &str = "{ workspaces(first: 1) { nodes { projects(first: 10) { nodes { tasks { totalCount } } } } } }";
 
-/// A document in a file, which a test leaves behind in the temporary directory of its process only.
-struct File(PathBuf);
-
-impl File {
-    fn new(text: &str) -> Self {
-        let path = new_path("explain");
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 impl World {
     /// Explains a document on this world's servers.
     async fn explain(&self, document: &str, words: &[&str]) -> Ended {
-        let file = File::new(document);
+        let file = TestFile::new("explain", document);
         let mut command = trellis();
         command.args(["explain", "--log", "error", "--query", file.path()]).args(words);
         command.env("DATABASE_URL", &self.addresses.primary).env("REPLICA_URLS", &self.addresses.replicas[0]);
@@ -257,7 +236,7 @@ async fn rows_that_a_filter_throws_away_and_functions_on_columns_are_found() {
     world.large([4, 3_000, 0]).await;
     world.index_tasks(&["(project_id)"]).await;
     world.set("enable_seqscan = off").await;
-    let variables = File::new("{ \"status\": [\"IN_PROGRESS\"] }");
+    let variables = TestFile::new("explain", "{ \"status\": [\"IN_PROGRESS\"] }");
     let report = world.explained(LISTS, &["--variables", variables.path()]).await;
     let removed = findings(&report, "rows_removed");
     assert_eq!(removed.len(), 1, "{}", brief(&report));
@@ -464,7 +443,7 @@ async fn the_document_comes_from_standard_input_and_runs_as_whom_one_names() {
     world.workspace("first", ada).await;
     world.workspace("second", grace).await;
     let ask = |words: &[&str]| {
-        let file = File::new("{ viewer { name } } ");
+        let file = TestFile::new("explain", "{ viewer { name } } ");
         let script = format!("exec \"$0\" \"$@\" < {}", file.path());
         let mut command = std::process::Command::new("sh");
         let binary = env!("CARGO_BIN_EXE_trellis");
@@ -504,13 +483,13 @@ async fn what_cannot_be_explained_is_refused_in_one_clear_line() {
         &world.explain(good, &["--variables", "/nowhere.json"]).await,
         &["the variables in /nowhere.json", "No such"],
     );
-    let list = File::new("[1]");
+    let list = TestFile::new("explain", "[1]");
     refused(&world.explain(good, &["--variables", list.path()]).await, &["not a JSON object"]);
     let mut missing = trellis();
     missing.args(["explain", "--query", "/nowhere.graphql"]).env("DATABASE_URL", &world.addresses.primary);
     refused(&run(&mut missing).await, &["the document in /nowhere.graphql cannot be read"]);
     let empty = cluster().await.primary_url(&cluster().await.new_database(None).await);
-    let file = File::new(good);
+    let file = TestFile::new("explain", good);
     let mut unmigrated = trellis();
     unmigrated.args(["explain", "--query", file.path()]).env("DATABASE_URL", empty);
     refused(&run(&mut unmigrated).await, &["trellis migrate up"]);

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -23,15 +22,29 @@ use uuid::Uuid;
 
 use crate::pooler;
 
-pub use crate::cluster::{TEMPLATE, cluster, new_addresses, one, settings};
+pub use crate::cluster::{TEMPLATE, cluster, new_addresses, new_path, one, settings};
 
 pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
 
-/// A path that no other test uses, and that does not exist.
-pub fn new_path(stem: &str) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("trellis-test-{}-{stem}-{number}", std::process::id()))
+/// A file that goes with its test.
+pub struct TestFile(PathBuf);
+
+impl TestFile {
+    pub fn new(stem: &str, text: &str) -> Self {
+        let path = new_path(stem);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// A running server and its database.

@@ -1,7 +1,5 @@
 //! Tokens that are checked by public keys: the key fixes the algorithm, and a key file may change while the server runs.
 
-use std::path::PathBuf;
-
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::StatusCode;
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 use trellis::clock;
 use uuid::Uuid;
 
-use crate::harness::{Answer, World, eventually, new_path};
+use crate::harness::{Answer, TestFile, World, eventually};
 
 const RSA: (&str, &str) = (include_str!("keys/rsa.pem"), include_str!("keys/rsa.pub.pem"));
 const EC: (&str, &str) = (include_str!("keys/ec.pem"), include_str!("keys/ec.pub.pem"));
@@ -35,27 +33,6 @@ fn claims(user: Uuid) -> Value {
     json!({ "sub": user, "exp": clock::now().timestamp() + 60 })
 }
 
-/// A key file that goes when the test ends.
-struct KeyFile(PathBuf);
-
-impl KeyFile {
-    fn with(text: &str) -> Self {
-        let path = new_path("keys");
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for KeyFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 async fn viewer(world: &World, token: &str) -> Answer {
     let request = world.http().post(world.url("/graphql")).bearer_auth(token);
     Answer::of(request.json(&json!({ "query": "{ viewer { name } }" })).send().await.unwrap()).await
@@ -74,7 +51,7 @@ fn jwks(keys: &[(Algorithm, &str)]) -> String {
 async fn each_kind_of_public_key_takes_tokens_of_its_own_algorithm_and_no_other() {
     let mut seen = 0;
     for (algorithm, public) in PAIRS {
-        let file = KeyFile::with(public);
+        let file = TestFile::new("keys", public);
         let world = World::with(&["--jwt-key-file", file.path()]).await;
         let ada = world.user("ada").await;
         for (other, _) in PAIRS {
@@ -97,8 +74,10 @@ async fn each_kind_of_public_key_takes_tokens_of_its_own_algorithm_and_no_other(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_set_of_keys_finds_the_key_by_its_name() {
-    let file =
-        KeyFile::with(&jwks(&[(Algorithm::RS256, "one"), (Algorithm::ES256, "two"), (Algorithm::EdDSA, "three")]));
+    let file = TestFile::new(
+        "keys",
+        &jwks(&[(Algorithm::RS256, "one"), (Algorithm::ES256, "two"), (Algorithm::EdDSA, "three")]),
+    );
     let world = World::with(&["--jwt-key-file", file.path()]).await;
     let ada = world.user("ada").await;
     let cases = [
@@ -118,7 +97,7 @@ async fn a_set_of_keys_finds_the_key_by_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_file_that_changes_is_read_again_and_one_that_breaks_is_not() {
-    let file = KeyFile::with(&jwks(&[(Algorithm::ES256, "old")]));
+    let file = TestFile::new("keys", &jwks(&[(Algorithm::ES256, "old")]));
     let world = World::with(&["--jwt-key-file", file.path()]).await;
     let ada = world.user("ada").await;
     let (old, new) =
@@ -144,7 +123,7 @@ async fn a_key_file_that_changes_is_read_again_and_one_that_breaks_is_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn issuer_and_audience_are_checked_where_they_are_configured() {
-    let file = KeyFile::with(ED.1);
+    let file = TestFile::new("keys", ED.1);
     let words = ["--jwt-key-file", file.path(), "--jwt-issuer", "https://id.example.com", "--jwt-audience", "trellis"];
     let world = World::with(&words).await;
     let ada = world.user("ada").await;

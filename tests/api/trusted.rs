@@ -1,11 +1,9 @@
 //! Trusted documents: manifests as build tools write them, documents by their ids, and what becomes of others.
 
-use std::path::PathBuf;
-
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, SECRET, World, new_addresses, new_path};
+use crate::harness::{Answer, SECRET, TestFile, World, new_addresses, new_path};
 use crate::instance::{Instance, run, trellis};
 
 const VIEWER: &str = "query Me { viewer { name } }";
@@ -18,15 +16,13 @@ fn map() -> Value {
 }
 
 /// A file that holds a manifest.
-fn file(manifest: &Value) -> PathBuf {
-    let path = new_path("manifest");
-    std::fs::write(&path, manifest.to_string()).unwrap();
-    path
+fn file(manifest: &Value) -> TestFile {
+    TestFile::new("manifest", &manifest.to_string())
 }
 
 async fn world(manifest: &Value, mode: &str) -> World {
-    let path = file(manifest);
-    World::with(&["--documents", path.to_str().unwrap(), "--trusted-documents", mode]).await
+    let file = file(manifest);
+    World::with(&["--documents", file.path(), "--trusted-documents", mode]).await
 }
 
 async fn post(world: &World, body: Value) -> Answer {
@@ -107,9 +103,9 @@ async fn a_document_that_is_not_in_the_manifest_is_answered_or_refused_as_the_mo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_tells_once_of_each_operation_that_is_not_in_the_manifest() {
     let addresses = new_addresses().await;
-    let path = file(&map());
+    let file = file(&map());
     let words = ["serve", "--listen", "127.0.0.1:0", "--database-url", &addresses.primary, "--jwt-secret", SECRET];
-    let trusting = ["--documents", path.to_str().unwrap(), "--trusted-documents", "log"];
+    let trusting = ["--documents", file.path(), "--trusted-documents", "log"];
     let mut server = Instance::spawn(trellis().args(words).args(trusting));
     let url = format!("{}/graphql", server.url().await);
     let http = reqwest::Client::new();
@@ -131,7 +127,7 @@ async fn a_manifest_that_cannot_be_served_stops_the_start_and_every_faulty_docum
         "too-much": format!("{{ {} }}", (0..40).map(|n| format!("a{n}: __typename")).collect::<Vec<_>>().join(" ")),
         "unknown-type": "query($id: Nothing!) { task(id: $id) { id } }",
     });
-    let path = file(&faulty);
+    let file = file(&faulty);
     let serve = |path: &str, mode: &str| {
         let mut command = trellis();
         let data_dir = new_path("data");
@@ -139,7 +135,7 @@ async fn a_manifest_that_cannot_be_served_stops_the_start_and_every_faulty_docum
         command.args(["--documents", path, "--trusted-documents", mode]);
         command
     };
-    let ended = run(&mut serve(path.to_str().unwrap(), "enforce")).await;
+    let ended = run(&mut serve(file.path(), "enforce")).await;
     ended.assert_refused(&["4 of the documents in", "cannot be served"]);
     for (id, fault) in [("not-graphql", "not GraphQL"), ("unknown-field", "shoeSize"), ("too-much", "maxRootFields")] {
         ended.assert_refused(&[&format!("  {id}: "), fault]);
@@ -148,8 +144,8 @@ async fn a_manifest_that_cannot_be_served_stops_the_start_and_every_faulty_docum
     assert!(!ended.err.contains("good:"), "{}", ended.err);
     for (content, fault) in [("[]", "no manifest"), ("{}", "empty"), ("{\"a\": 1}", "no manifest"), ("", "no manifest")]
     {
-        std::fs::write(&path, content).unwrap();
-        run(&mut serve(path.to_str().unwrap(), "log")).await.assert_refused(&[fault]);
+        std::fs::write(file.path(), content).unwrap();
+        run(&mut serve(file.path(), "log")).await.assert_refused(&[fault]);
     }
     run(&mut serve("/nowhere.json", "log")).await.assert_refused(&["/nowhere.json", "cannot be read"]);
     run(trellis().args(["serve", "--trusted-documents", "log"])).await.assert_refused(&["TRELLIS_DOCUMENTS"]);
@@ -159,8 +155,8 @@ async fn a_manifest_that_cannot_be_served_stops_the_start_and_every_faulty_docum
 async fn operations_of_the_manifest_are_counted_by_name_however_many_others_come_first() {
     let world = World::new().await;
     let token = world.token(world.user("ada").await);
-    let path = file(&json!({ "mine": "query Mine { viewer { name } }" }));
-    let words = ["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--documents", path.to_str().unwrap()];
+    let file = file(&json!({ "mine": "query Mine { viewer { name } }" }));
+    let words = ["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--documents", file.path()];
     let mut server = Instance::spawn(trellis().args(words).args(["--database-url", &world.addresses.primary]));
     let url = server.url().await;
     let others = (0..101).map(|number| json!({ "query": format!("query Other{number} {{ viewer {{ name }} }}") }));

@@ -52,6 +52,14 @@ pub struct PoolSettings {
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
     pub statement_timeout_ms: u64,
 
+    /// Milliseconds that a statement may wait for a lock, then TIMEOUT: a migration, or whoever works on the database by
+    /// hand, may hold one for long. Whoever waits keeps a connection from the others, and writes to one row come after each
+    /// other. Too short: writes fail that would have had their turn. Too long: one lock that is held occupies every
+    /// connection. A statement that may take less gives up when that is over.
+    #[arg(long, env = "TRELLIS_LOCK_TIMEOUT_MS", default_value_t = 1_000, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]
+    pub lock_timeout_ms: u64,
+
     /// Milliseconds that one statement of a report may take.
     #[arg(long, env = "TRELLIS_REPORT_TIMEOUT_MS", default_value_t = 8_000, value_name = "MS",
         value_parser = clap::value_parser!(u64).range(1..=600_000), global = true)]

@@ -56,11 +56,11 @@ impl Role {
             }
             Self::PrimaryReadOnly | Self::Replica => "SET default_transaction_read_only = on",
         };
-        let statement_timeout_ms = self.statement_timeout_ms(settings);
+        let (statement_timeout_ms, lock_timeout_ms) = (self.statement_timeout_ms(settings), settings.lock_timeout_ms);
         let check_ms = CONNECTION_CHECK.as_millis();
         // Compiling a plan costs more than it saves at these sizes: 547 against 332 ms on the largest report.
         format!(
-            "{rights}; SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = '1s'; \
+            "{rights}; SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \
              SET idle_in_transaction_session_timeout = '5s'; SET client_connection_check_interval = {check_ms}; \
              SET jit = off"
         )

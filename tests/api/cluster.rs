@@ -93,10 +93,13 @@ pub async fn new_addresses() -> Addresses {
     Addresses { primary: cluster.primary_url(&name), replicas: vec![cluster.replica_url(&name)] }
 }
 
-/// The settings of a test: `words`, and small pools where the words say nothing about them.
+/// Patience with a lock that a test holds: it lets go when it has seen what it is about, however long that takes.
+pub const PATIENT: [&str; 4] = ["--lock-timeout-ms", "60000", "--statement-timeout-ms", "60000"];
+
+/// The settings of a test: `words`, and small pools and patience where the words say nothing about them.
 pub fn settings(words: &[&str]) -> Settings {
-    let small = [["--primary-connections", "4"], ["--report-connections", "3"]];
-    let unsaid = small.iter().filter(|[name, _]| !words.contains(name)).flatten();
+    let small = ["--primary-connections", "4", "--report-connections", "3"];
+    let unsaid = small.chunks(2).chain(PATIENT.chunks(2)).filter(|pair| !words.contains(&pair[0])).flatten();
     Arguments::from_words(&unsaid.chain(words).copied().collect::<Vec<_>>()).unwrap().settings
 }
 

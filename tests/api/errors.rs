@@ -1,5 +1,7 @@
 //! Every code that the server gives, with its status; what no answer tells; what is refused before it costs anything.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use serde_json::{Value, json};
@@ -302,6 +304,19 @@ pub async fn waiting(connection: &DatabaseConnection) -> i32 {
     .await
 }
 
+/// Waits until the statement of a session has taken so long.
+pub async fn waited(connection: &DatabaseConnection, pid: i32, duration: Duration) {
+    let seconds = duration.as_secs_f64();
+    let sql = format!(
+        "SELECT clock_timestamp() - query_start > interval '{seconds} s' FROM pg_stat_activity WHERE pid = {pid}"
+    );
+    eventually("it has taken long enough", || async {
+        let waited: bool = one(connection, &sql).await.try_get_by_index(0).unwrap();
+        waited.then_some(()).ok_or("not yet")
+    })
+    .await;
+}
+
 const TASK: &str = "query($id: ID!) { viewer { name } task(id: $id) { id } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,6 +329,30 @@ async fn a_statement_that_takes_too_long_fails_its_field_with_timeout() {
     assert_eq!(answer.body["data"]["viewer"]["name"], "ada");
     lock.rollback().await.unwrap();
     assert!(ask(&world, ada, TASK, json!({ "id": clock::new_id() })).await.body.get("errors").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_waits_for_a_lock_as_long_as_the_settings_say() {
+    let world = World::with(&["--lock-timeout-ms", "100"]).await;
+    let ada = ada_of(&world).await;
+    let held = lock(&world, "tasks").await;
+    let answer = ask(&world, ada, TASK, json!({ "id": clock::new_id() })).await;
+    assert_failed(&answer, "task", "TIMEOUT");
+    assert_eq!(answer.body["data"]["viewer"]["name"], "ada");
+    held.rollback().await.unwrap();
+
+    let patient = World::with(&["--lock-timeout-ms", "60000"]).await;
+    let ada = ada_of(&patient).await;
+    let beside = beside(&patient).await;
+    let held = lock(&patient, "tasks").await;
+    let release = async {
+        let pid = waiting(&beside).await;
+        // By default it would have given up.
+        waited(&beside, pid, Duration::from_millis(1_500)).await;
+        held.rollback().await.unwrap();
+    };
+    let asked = ask(&patient, ada, TASK, json!({ "id": clock::new_id() }));
+    assert_eq!(tokio::join!(asked, release).0.data()["task"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,7 +373,6 @@ async fn a_request_that_finds_every_connection_busy_is_told_that_the_server_is_o
     let lock = lock(&world, "tasks").await;
     let document = "query($id: ID!) { task(id: $id) { id } }";
     let beside = beside(&world).await;
-    // The one that waits for the lock gives up after a second; the other one must have given up before.
     let first = ask(&world, ada, document, json!({ "id": clock::new_id() }));
     let second = async {
         waiting(&beside).await;
@@ -352,11 +390,11 @@ async fn a_request_that_finds_every_connection_busy_is_told_that_the_server_is_o
 async fn a_query_whose_connection_ends_under_it_is_executed_again_over_another() {
     let world = World::new().await;
     let ada = ada_of(&world).await;
+    let beside = beside(&world).await;
     let lock = lock(&world, "tasks").await;
     let document = "query($id: ID!) { task(id: $id) { id } viewer { name } }";
     let request = ask(&world, ada, document, json!({ "id": clock::new_id() }));
     let end = async {
-        let beside = beside(&world).await;
         let pid = waiting(&beside).await;
         one(&beside, &format!("SELECT pg_terminate_backend({pid})")).await;
         lock.rollback().await.unwrap();

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::pooler;
 
-pub use crate::cluster::{TEMPLATE, cluster, new_addresses, new_path, one, settings};
+pub use crate::cluster::{PATIENT, TEMPLATE, cluster, new_addresses, new_path, one, settings};
 
 pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
 

@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -10,7 +11,7 @@ use trellis::database::Addresses;
 use trellis::database::pools::Pools;
 
 use crate::errors::{beside, lock, waiting};
-use crate::harness::{SECRET, TEMPLATE, World, cluster, eventually};
+use crate::harness::{PATIENT, SECRET, TEMPLATE, World, cluster, eventually};
 use crate::instance::{Instance, run, trellis};
 
 /// The connections of each door, by its name.
@@ -160,7 +161,7 @@ impl Narrow {
         let token = world.token(world.user("ada").await);
         let mut command = trellis();
         command.args(["--database-url", &world.addresses.primary, "--jwt-secret", SECRET, "--listen", "127.0.0.1:0"]);
-        command.args(["--primary-connections", "1"]).args(words);
+        command.args(["--primary-connections", "1", "--slow-statement-ms", "0"]).args(PATIENT).args(words);
         let mut server = Instance::spawn(&mut command);
         let url = server.url().await;
         Self { world, token, server, url }
@@ -184,10 +185,10 @@ impl Narrow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_given_up_is_in_the_metrics_and_in_the_line_of_the_request() {
-    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "300", "--slow-statement-ms", "0"]).await;
+    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "300"]).await;
     let beside = beside(&narrow.world).await;
     let lock = lock(&narrow.world, "workspaces").await;
-    // It holds the only connection, and gives up the lock after a second; the other one must have given up before.
+    // It holds the only connection while it waits for the lock.
     let first = narrow.ask("First");
     waiting(&beside).await;
     let second = narrow.ask("Second").await.unwrap();
@@ -211,7 +212,9 @@ async fn a_wait_that_is_given_up_is_in_the_metrics_and_in_the_line_of_the_reques
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_rewarded_is_no_time_of_the_database() {
-    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "10000"]).await;
+    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "60000"]).await;
+    // To open a connection is a wait for one too.
+    narrow.ask("Opens").await.unwrap();
     let beside = beside(&narrow.world).await;
     let lock = lock(&narrow.world, "workspaces").await;
     let first = narrow.ask("First");
@@ -222,6 +225,12 @@ async fn a_wait_that_is_rewarded_is_no_time_of_the_database() {
         (waiting >= 1.0).then_some(()).ok_or(waiting)
     })
     .await;
+    let since = Instant::now();
+    eventually("it has waited long enough to tell", async || {
+        let waited = since.elapsed();
+        if waited > Duration::from_millis(300) { Ok(()) } else { Err(waited) }
+    })
+    .await;
     lock.rollback().await.unwrap();
     for answer in [first, second] {
         let answer = answer.await.unwrap();
@@ -230,7 +239,8 @@ async fn a_wait_that_is_rewarded_is_no_time_of_the_database() {
     let (first, second) = (narrow.server.logs("\"First\"").await, narrow.server.logs("\"Second\"").await);
     assert!(second.contains("statements=1"), "{second}");
     // The second one waited for the first one's statement, which waited for the lock.
-    assert!(wait_ms(&second) > wait_ms(&first), "{first}{second}");
+    assert!(wait_ms(&second) >= 300.0 && value(&first, "database_ms") >= 300.0, "{first}{second}");
+    assert!(wait_ms(&first) < 300.0, "{first}");
     let total_ms = value(&second, "total_ms");
     assert!(wait_ms(&second) + value(&second, "database_ms") <= total_ms, "each moment counts once: {second}");
     assert_eq!(narrow.figure("timeouts_total", "").await, 0.0);
@@ -244,7 +254,7 @@ async fn a_wait_that_is_rewarded_is_no_time_of_the_database() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_the_end_of_the_request_cuts_off_counts_too() {
-    let mut narrow = Narrow::new(&["--acquire-timeout-ms", "10000", "--request-timeout-ms", "300"]).await;
+    let narrow = Narrow::new(&["--acquire-timeout-ms", "60000", "--request-timeout-ms", "300"]).await;
     let lock = lock(&narrow.world, "workspaces").await;
     let answers = tokio::join!(narrow.ask("Some"), narrow.ask("Some"));
     for answer in [answers.0.unwrap(), answers.1.unwrap()] {
@@ -254,8 +264,10 @@ async fn a_wait_that_the_end_of_the_request_cuts_off_counts_too() {
     assert_eq!(narrow.figure("waiting", "").await, 0.0);
     assert!(narrow.figure("wait_seconds_sum", "").await > 0.1, "one of them had no connection");
     assert_eq!(narrow.figure("timeouts_total", "").await, 0.0);
-    let line = narrow.server.logs("operation=\"Some\"").await;
-    assert!(line.contains("pool_wait_ms="), "{line}");
+    let ended = narrow.server.interrupted().await;
+    let lines: Vec<&str> = ended.err.lines().filter(|line| line.contains("operation=\"Some\"")).collect();
+    assert_eq!(lines.len(), 2, "{}", ended.err);
+    assert!(lines.iter().any(|line| wait_ms(line) > 100.0), "{lines:?}");
 }
 
 fn wait_ms(line: &str) -> f64 {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use trellis::database::administration;
 
 use crate::errors::{beside, waiting};
-use crate::harness::{SECRET, World, eventually, one};
+use crate::harness::{PATIENT, SECRET, World, eventually, one};
 use crate::instance::{Instance, trellis};
 
 /// As good as for ever: a test that waits for it fails.
@@ -34,10 +34,9 @@ struct Held {
 impl Held {
     async fn new(words: &[&str]) -> (Self, Instance) {
         let world = World::new().await;
-        // The server's sessions wait a second for a lock; this one waits for as long as it takes.
         world
             .execute(
-                "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS \
+                "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
                  'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN new; END'; \
                  CREATE TRIGGER wait BEFORE INSERT ON workspaces FOR EACH ROW EXECUTE FUNCTION wait()",
             )
@@ -47,8 +46,7 @@ impl Held {
         let token = world.token(world.user("ada").await);
         let mut command = trellis();
         command.args(["--database-url", &world.addresses.primary, "--jwt-secret", SECRET, "--listen", "127.0.0.1:0"]);
-        command.args(["--primary-connections", "4", "--statement-timeout-ms", "60000"]);
-        command.args(["--request-timeout-ms", "60000"]).args(words);
+        command.args(["--primary-connections", "4", "--request-timeout-ms", "60000"]).args(PATIENT).args(words);
         if !words.contains(&"--shutdown-grace-ms") {
             command.args(["--shutdown-grace-ms", "0"]);
         }

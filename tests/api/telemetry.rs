@@ -1,11 +1,13 @@
 //! What the log tells of statements that are slow.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::errors::{beside, lock, waiting};
-use crate::harness::{SECRET, World, eventually, one};
+use crate::errors::{beside, lock, waited, waiting};
+use crate::harness::{PATIENT, SECRET, World};
 use crate::instance::{Instance, trellis};
 
 /// A server in a process of its own, and someone who asks it.
@@ -38,19 +40,12 @@ const BY_SLUG: &str = "query Find { workspaceBySlug(slug: \"a-secret\") { name }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_statement_is_told_with_its_operation_and_without_its_values() {
-    let (server, mut instance) = Server::new(&["--slow-statement-ms", "100"]).await;
+    let (server, mut instance) = Server::new(&[&PATIENT[..], &["--slow-statement-ms", "100"]].concat()).await;
     let beside = beside(&server.world).await;
     let held = lock(&server.world, "workspaces").await;
     let answer = server.ask(BY_SLUG, "slow-1");
     let pid = waiting(&beside).await;
-    eventually("it has waited long enough", || async {
-        let sql = format!(
-            "SELECT clock_timestamp() - query_start > interval '0.15 s' FROM pg_stat_activity WHERE pid = {pid}"
-        );
-        let waited: bool = one(&beside, &sql).await.try_get_by_index(0).unwrap();
-        waited.then_some(()).ok_or("not yet")
-    })
-    .await;
+    waited(&beside, pid, Duration::from_millis(150)).await;
     held.rollback().await.unwrap();
     assert_eq!(answer.await.unwrap(), json!({ "data": { "workspaceBySlug": null } }));
     let line = instance.logs("slow statement").await;
@@ -68,7 +63,8 @@ async fn a_slow_statement_is_told_with_its_operation_and_without_its_values() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_was_given_up_with_its_request_is_told_too() {
-    let (server, mut instance) = Server::new(&["--slow-statement-ms", "100", "--request-timeout-ms", "300"]).await;
+    let words = ["--slow-statement-ms", "100", "--request-timeout-ms", "2000"];
+    let (server, mut instance) = Server::new(&[&PATIENT[..], &words].concat()).await;
     let held = lock(&server.world, "workspaces").await;
     let answer = server.ask(BY_SLUG, "gone-1").await.unwrap();
     assert_eq!(answer["errors"][0]["extensions"]["code"], "TIMEOUT");

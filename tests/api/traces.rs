@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::errors::{beside, lock, waiting};
-use crate::harness::{SECRET, World, one};
+use crate::harness::{PATIENT, SECRET, World, one};
 use crate::instance::{Ended, Instance, trellis};
 
 /// A collector that speaks OTLP over HTTP.
@@ -223,7 +223,7 @@ async fn whether_a_request_is_traced_is_for_its_caller_to_say_else_for_the_setti
 async fn postgresql_is_told_of_a_traced_operation_and_keeps_no_statement_for_it() {
     let collector = Collector::default();
     let address = collector.listen().await;
-    let (traced, _instance) = Traced::new(&address, &["--trace-ratio", "0"]).await;
+    let (traced, _instance) = Traced::new(&address, &[&PATIENT[..], &["--trace-ratio", "0"]].concat()).await;
     let beside = beside(&traced.world).await;
     let document = |name: &str| format!("query {name} {{ workspaces(first: 1) {{ nodes {{ name }} }} }}");
     let running = async |name: &str, headers: &[(&str, &str)]| {

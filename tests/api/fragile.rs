@@ -137,6 +137,18 @@ impl Fragile {
         .await;
     }
 
+    /// Waits until the replica has received what the primary has written, whether or not it has replayed it.
+    pub async fn received(&self, world: &World) {
+        let position: String =
+            one(&world.sql, "SELECT pg_current_wal_flush_lsn()::text").await.try_get_by_index(0).unwrap();
+        eventually("the replica receives it", || async {
+            let received = format!("SELECT pg_last_wal_receive_lsn() >= '{position}'::pg_lsn");
+            let received: bool = one(&world.replica_sql, &received).await.try_get_by_index(0).unwrap();
+            if received { Ok(()) } else { Err("it has not yet") }
+        })
+        .await;
+    }
+
     /// Has the primary send the replica nothing any more.
     pub async fn cut_replication(&self, world: &World) {
         let rules = self.directory("primary").join("pg_hba.conf");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use sea_orm::DatabaseConnection;
@@ -57,6 +58,8 @@ pub struct World {
     pub addresses: Addresses,
     pub signer: Signer,
     client: reqwest::Client,
+    /// The replicas of which the server was told; not each of them has to be there.
+    told_replicas: Vec<String>,
 }
 
 impl World {
@@ -131,7 +134,7 @@ impl World {
         let accept = HeaderValue::from_static("application/graphql-response+json");
         let client =
             reqwest::Client::builder().default_headers(HeaderMap::from_iter([(ACCEPT, accept)])).build().unwrap();
-        Self { address, sql, replica_sql, addresses: real, signer, client }
+        Self { address, sql, replica_sql, addresses: real, signer, client, told_replicas: told.replicas }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -160,7 +163,12 @@ impl World {
         Answer::of(request.send().await.unwrap()).await
     }
 
-    /// Waits until the replica has everything that the primary has, and the server knows.
+    /// What the server says of itself and of its database servers.
+    pub async fn readiness(&self) -> Value {
+        self.client.get(self.url("/readyz")).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the replica has everything that the primary has, and the server counts on it, where it knows one.
     pub async fn replicated(&self) {
         let position = "SELECT pg_current_wal_flush_lsn()::text";
         let position: String = one(&self.sql, position).await.try_get_by_index(0).unwrap();
@@ -170,6 +178,15 @@ impl World {
             caught_up.then_some(()).ok_or("it has not yet")
         })
         .await;
+        let connected = join_all(self.told_replicas.iter().map(|url| administration::connect(url))).await;
+        if connected.iter().any(Result::is_ok) {
+            eventually("the server counts on a replica", || async {
+                let ready = self.readiness().await;
+                let is_known = ready["replicas"].as_array().unwrap().iter().any(|replica| replica["lagMs"].is_u64());
+                if is_known { Ok(()) } else { Err(ready) }
+            })
+            .await;
+        }
     }
 
     /// Ends the server's connections to one database server: a session hands its statistics over when it ends.

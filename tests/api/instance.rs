@@ -287,6 +287,11 @@ impl Instance {
         .await
     }
 
+    /// Whether the log has these words by now.
+    pub fn has_logged(&self, words: &str) -> bool {
+        self.err.text().contains(words)
+    }
+
     /// Waits for a line that begins with a word, and gives the rest of it.
     pub async fn line(&mut self, word: &str) -> String {
         self.until(word, |instance| {

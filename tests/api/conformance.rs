@@ -334,9 +334,10 @@ async fn wide_tree(world: &World) -> (Uuid, Uuid) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_level_is_one_batch_of_1_100_and_10_000_keys_while_others_ask_other_things() {
-    let patient = ["--max-complexity", "10000000", "--max-depth", "20", "--request-timeout-ms", "60000"];
-    let database = ["--acquire-timeout-ms", "60000", "--statement-timeout-ms", "60000"];
-    let world = Arc::new(World::with(&[&patient[..], &database[..]].concat()).await);
+    let large = ["--max-complexity", "10000000", "--max-depth", "20"];
+    let patient =
+        ["--request-timeout-ms", "600000", "--acquire-timeout-ms", "60000", "--statement-timeout-ms", "600000"];
+    let world = Arc::new(World::with(&[&large[..], &patient].concat()).await);
     let (ada, home) = wide_tree(&world).await;
 
     let over = Arc::new(AtomicBool::new(false));

@@ -206,7 +206,7 @@ async fn a_body_that_comes_too_slowly_is_cut_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_on_which_no_request_comes_is_closed() {
-    let world = World::with(&["--idle-timeout-ms", "60"]).await;
+    let world = World::with(&["--idle-timeout-ms", "500"]).await;
     for sent in ["", "POST /graphql HTTP/1.1\r\nHost: te", "GET / HTTP/1.1\r\nHost: test\r\nX-A: a\r\n"] {
         let mut socket = connect(&world).await;
         socket.write_all(sent.as_bytes()).await.unwrap();

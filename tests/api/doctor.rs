@@ -368,14 +368,14 @@ async fn whole_readings_of_large_tables_and_indexes_that_no_server_reads_are_fou
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_that_stay_open_are_found_on_the_server_that_has_them() {
-    let patient = Patient::new(&["--long-transaction-seconds", "0"]).await;
+    let patient = Patient::new(&["--long-transaction-seconds", "1"]).await;
     for (name, address) in
         [("primary", &patient.world.addresses.primary), ("replica-1", &patient.world.addresses.replicas[0])]
     {
         let session = administration::connect(address).await.unwrap();
         session.execute_unprepared("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
         session.execute_unprepared("SELECT count(*) FROM tasks").await.unwrap();
-        let broken = patient.breaks("SELECT 1", &[&format!("WARN {name} open")]).await;
+        let broken = patient.until(&[], &[&format!("WARN {name} open")]).await;
         let open = &broken.finding(&format!("{name} open"));
         let found = open["found"].as_str().unwrap();
         assert!(found.contains("(trellis administration, trellis) idle in transaction for "), "{found}");
@@ -385,7 +385,7 @@ async fn transactions_that_stay_open_are_found_on_the_server_that_has_them() {
         let end = broken.remedies(&format!("{name} open"));
         let server = if name == "primary" { &patient.world.sql } else { &patient.world.replica_sql };
         server.execute_unprepared(&end[0]).await.unwrap();
-        patient.breaks("SELECT 1", &[]).await;
+        patient.until(&[], &[]).await;
     }
 }
 

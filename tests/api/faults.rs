@@ -15,7 +15,7 @@ const CREATE: &str = "mutation($id: ID!) { taskCreate(input: { projectId: $id, t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_stands_still_is_given_up_after_a_deadline_and_not_used_again() {
-    let world = World::with(&["--statement-timeout-ms", "200"]).await;
+    let world = World::with(&["--statement-timeout-ms", "3000"]).await;
     let ada = world.user("ada").await;
     let home = world.workspace("home", ada).await;
     let project = world.project(home, "Boat").await;
@@ -152,10 +152,12 @@ async fn a_commit_that_is_not_answered_has_an_unknown_outcome_and_its_key_finds_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_is_given_up_at_the_deadline_has_an_unknown_outcome_and_its_key_finds_out() {
-    let world = World::with(&["--request-timeout-ms", "100"]).await;
+    let world = World::with(&["--request-timeout-ms", "1000"]).await;
     let ada = world.user("ada").await;
     let home = world.workspace("home", ada).await;
     let project = world.project(home, "Boat").await;
+    // It has a connection, so that it begins to write at once.
+    world.ask(ada, "{ viewer { name } }", json!({})).await.data();
     let lock = lock(&world, "tasks").await;
     let answer = world.ask(ada, KEYED, json!({ "id": project })).await;
     assert_eq!(

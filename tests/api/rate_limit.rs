@@ -69,17 +69,22 @@ async fn who_has_spent_all_points_waits_and_the_others_do_not() {
         Answer::of(request.json(&json!({ "query": "{ __typename }" })).send().await.unwrap()).await
     };
     let mut guesses = 0;
-    while guess().await.status == StatusCode::UNAUTHORIZED {
+    let refused = loop {
+        let answer = guess().await;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            break answer;
+        }
         guesses += 1;
         assert!(guesses < 200, "guesses cost nothing");
-    }
+    };
     assert!(guesses >= 100, "{guesses}");
-    assert_eq!(guess().await.codes(), ["RATE_LIMITED"]);
-    assert_eq!(world.ask_anonymously("{ __typename }").await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.codes(), ["RATE_LIMITED"]);
+    // A point comes back each second, and this costs fifty.
+    assert_eq!(world.ask_anonymously(&document(5)).await.status, StatusCode::TOO_MANY_REQUESTS);
     world.ask(grace, "{ viewer { name } }", json!({})).await.data();
     let samples = scrape(&world).await;
     assert_eq!(samples["trellis_rate_limit_callers"], 3.0, "two users and an address");
-    assert_eq!(samples["trellis_requests_refused_total{reason=\"rate\"}"], 4.0);
+    assert_eq!(samples["trellis_requests_refused_total{reason=\"rate\"}"], 3.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +100,9 @@ async fn points_come_back_and_a_caller_whose_bucket_is_full_is_forgotten() {
     })
     .await;
     let answer = world.ask(ada, "{ rateLimit { remaining } }", json!({})).await;
-    assert_eq!(answer.data()["rateLimit"]["remaining"], 2_998);
+    // Of the two that it costs the first may be back when the second is taken.
+    let remaining = answer.data()["rateLimit"]["remaining"].as_u64().unwrap();
+    assert!((2_998..=2_999).contains(&remaining), "{remaining}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

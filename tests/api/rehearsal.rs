@@ -119,7 +119,7 @@ fn problems(step: &Value) -> Vec<&str> {
 const PATIENT: [&str; 2] = ["--limit-ms", "2000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_pending_is_rehearsed_step_by_step_and_index_builds_block_nobody() {
+async fn what_is_pending_is_rehearsed_step_by_step_as_it_is_sent() {
     let mut command = rehearse(&PATIENT).await;
     let url = command.get_args().nth(1).unwrap().to_str().unwrap().to_owned();
     let up_to_date = run(&mut command).await;
@@ -175,10 +175,11 @@ async fn a_named_migration_is_rehearsed_from_the_schema_before_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewrite_under_access_exclusive_is_found_with_its_lock_and_who_waited() {
-    let sql = "BEGIN; ALTER TABLE tasks ALTER COLUMN description TYPE varchar(100000); SELECT pg_sleep(0.5); COMMIT;";
+    let sql = "BEGIN; ALTER TABLE tasks ALTER COLUMN description TYPE varchar(100000); SELECT pg_sleep(2); COMMIT; \
+               SELECT pg_sleep(1);";
     let (ended, report) = of_sql(sql, &[]).await;
-    ended.assert_refused(&["of 2 steps are not as they should be"]);
-    let [alter, sleep] = &report["steps"].as_array().unwrap()[..] else { panic!("two steps: {report}") };
+    ended.assert_refused(&["of 3 steps are not as they should be"]);
+    let [alter, sleep, _] = &report["steps"].as_array().unwrap()[..] else { panic!("three steps: {report}") };
     assert_eq!(alter["lock"], "ACCESS EXCLUSIVE on tasks");
     assert_eq!(alter["rewritten"], serde_json::json!(["tasks"]));
     assert!(alter["wal_bytes"].as_i64().unwrap() > 100_000, "{alter}");
@@ -211,13 +212,16 @@ async fn a_migration_that_is_locked_out_is_tried_again_in_a_transaction_and_with
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(given_up(&report), [true, false], "{report}");
 
-    let (ended, report) =
-        locked_out(&[&["--migration", "000026"], &limit[..]].concat(), "SELECT count(*) FROM tasks").await;
+    let words = ["--migration", "000026", PATIENT[0], PATIENT[1]];
+    let (ended, report) = locked_out(&words, "LOCK TABLE tasks IN ROW EXCLUSIVE MODE").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let steps = report["steps"].as_array().unwrap();
     let first_word = |step: &Value| step["statement"].as_str().unwrap().split(' ').next().unwrap().to_owned();
     assert_eq!(steps.iter().map(first_word).collect::<Vec<_>>(), ["CREATE", "DROP", "CREATE"], "{report}");
     assert_eq!(given_up(&report), [true, false, false], "what was built by half is dropped first");
+    assert!(steps[0]["ms"].as_f64().unwrap() > 2_900.0, "it waited for three seconds: {report}");
+    assert!(steps[0]["longest_write_ms"].as_f64().unwrap() > 0.0, "others wrote meanwhile: {report}");
+    assert!(steps[0]["waited_ms"].as_f64().unwrap() < 1_000.0, "and did not wait for it: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +280,7 @@ async fn a_transaction_that_waits_for_somebody_who_waits_for_it_is_tried_again()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_index_build_is_found_to_stop_writers_alone() {
     let sql = "BEGIN; CREATE INDEX idx_plain ON comments (body text_pattern_ops) WHERE length(body) < 100; \
-               SELECT pg_sleep(0.5); COMMIT;";
+               SELECT pg_sleep(2); COMMIT;";
     let (ended, report) = of_sql(sql, &[]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let [create, sleep] = &report["steps"].as_array().unwrap()[..] else { panic!("two steps: {report}") };
@@ -293,7 +297,7 @@ async fn a_plain_index_build_is_found_to_stop_writers_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_that_break_those_that_run_or_fail_themselves_are_found() {
-    let sql = "ALTER TABLE comments RENAME COLUMN body TO text; SELECT pg_sleep(0.3);";
+    let sql = "ALTER TABLE comments RENAME COLUMN body TO text; SELECT pg_sleep(2);";
     let (ended, report) = of_sql(sql, &PATIENT).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let broken = report["steps"].as_array().unwrap().iter().flat_map(problems).collect::<Vec<_>>();

@@ -203,7 +203,7 @@ async fn an_index_that_is_there_is_named_in_whatever_order_a_condition_has_its_c
     for scan in ["indexscan", "indexonlyscan", "bitmapscan"] {
         world.set(&format!("enable_{scan} = off")).await;
     }
-    let variables = File::new("{ \"status\": [\"IN_PROGRESS\"] }");
+    let variables = TestFile::new("explain", "{ \"status\": [\"IN_PROGRESS\"] }");
     world.index_tasks(&[]).await;
     for (number, columns) in ["status, project_id", "project_id, status, title"].into_iter().enumerate() {
         world.execute(&format!("CREATE INDEX its_{number} ON tasks ({columns})")).await;

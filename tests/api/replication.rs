@@ -341,7 +341,7 @@ async fn health_names_a_replica_that_is_too_far_behind_to_be_read() {
     scene.world.task(scene.project, "Unseen").await;
     let until = async |degraded: Value| {
         eventually("health says so", || async {
-            let ready = scene.ready().await;
+            let ready = scene.world.readiness().await;
             if ready["degraded"] == degraded { Ok(ready) } else { Err(ready) }
         })
         .await

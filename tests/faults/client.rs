@@ -15,6 +15,11 @@ const WRITE: &str = "mutation FaultWrite($input: TaskCreateInput!) {
   taskCreate(input: $input) { task { id } userErrors { code message } consistencyToken }
 }";
 
+/// What it selects is read after it was committed, and cannot be null: where that fails, so does the whole payload.
+const MAKE_URGENT: &str = "mutation FaultMakeUrgent($input: TasksUpdateInput!) {
+  tasksUpdate(input: $input) { tasks { project { name } } userErrors { code } }
+}";
+
 /// Rows and a report, so that both ways to a replica are asked.
 const READ: &str = "query FaultRead($id: ID!) {
   project(id: $id) { tasks(first: 1) { totalCount } report { totals { total } freshness { source replica } } }
@@ -49,6 +54,8 @@ pub struct Event {
     pub source: Option<String>,
     /// The client's own write was missing.
     pub stale: bool,
+    /// It was a write, and it was done, whatever could be read of it then.
+    pub done: bool,
 }
 
 impl Event {
@@ -161,11 +168,37 @@ impl Caller {
         if let Some(code) = payload["userErrors"][0]["code"].as_str() {
             reply.code = code.to_owned();
         }
-        let outcome = match reply.code.as_str() {
-            OUTCOME_UNKNOWN | CUT | SILENCE => Outcome::Unknown,
-            _ => Outcome::Refused(reply.code.clone()),
+        let outcome = Outcome::unacknowledged(&reply.code);
+        (reply, outcome)
+    }
+
+    /// Changes a task.
+    pub async fn make_urgent(&self, task: Uuid, token: Option<&str>) -> (Reply, Outcome) {
+        let input = json!({ "ids": [task], "priority": "URGENT" });
+        let mut reply = self.ask(MAKE_URGENT, json!({ "input": input }), token).await;
+        if let Some(code) = reply.body["data"]["tasksUpdate"]["userErrors"][0]["code"].as_str() {
+            reply.code = code.to_owned();
+        }
+        // An error of what is selected says that the write was done.
+        let is_below = reply.body["errors"][0]["path"].as_array().is_some_and(|path| path.len() > 1);
+        let is_done = reply.body["data"]["tasksUpdate"]["userErrors"] == json!([]);
+        let outcome = if is_done || is_below {
+            let token = reply.body["extensions"]["consistency"]["token"].as_str().map(str::to_owned);
+            Outcome::Acknowledged { id: task, token }
+        } else {
+            Outcome::unacknowledged(&reply.code)
         };
         (reply, outcome)
+    }
+}
+
+impl Outcome {
+    /// That of a write whose answer does not say that it was done.
+    fn unacknowledged(code: &str) -> Self {
+        match code {
+            OUTCOME_UNKNOWN | CUT | SILENCE => Self::Unknown,
+            _ => Self::Refused(code.to_owned()),
+        }
     }
 }
 
@@ -177,8 +210,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// A client for each project. Each writes once and reads three times, and again after `pace`.
-    pub fn start(callers: Vec<Caller>, projects: &[Uuid], name: &str, pace: Duration) -> Self {
+    /// A client for each project. Each writes once, a second time if it `updates`, and reads three times, and again after
+    /// `pace`.
+    pub fn start(callers: Vec<Caller>, projects: &[Uuid], name: &str, pace: Duration, updates: bool) -> Self {
         let (stop, stopped) = watch::channel(false);
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let clients = callers.into_iter().zip(projects).enumerate().map(|(number, (caller, project))| {
@@ -187,6 +221,7 @@ impl Load {
                 project: *project,
                 name: format!("{name} {number}"),
                 gives_keys: number % 2 == 0,
+                updates,
                 events: Arc::clone(&events),
                 entries: Vec::new(),
                 acknowledged: 0,
@@ -220,6 +255,8 @@ struct Client {
     name: String,
     /// Every other client does: a write without one must not be applied twice either, and is never sent again.
     gives_keys: bool,
+    /// It changes every task that it has written.
+    updates: bool,
     events: Arc<Mutex<Vec<Event>>>,
     entries: Vec<Entry>,
     /// How many of its writes were acknowledged before `token` was given, and not reported as lost since.
@@ -232,6 +269,9 @@ impl Client {
         while !*stopped.borrow() {
             let next = tokio::time::Instant::now() + pace;
             let mut good = self.write().await;
+            if self.updates {
+                good &= self.make_urgent().await;
+            }
             for kind in [Kind::ReadWithToken, Kind::ReadWithoutToken, Kind::ReadWithToken] {
                 good &= self.read(kind).await;
             }
@@ -255,17 +295,28 @@ impl Client {
             self.acknowledged += 1;
             self.token.clone_from(token);
         }
-        self.entries.push(Entry { write, outcome, told: Instant::now() });
-        let event = Event {
-            kind: Kind::Write,
-            began,
-            took: began.elapsed(),
-            code,
-            says_when: reply.says_when,
-            source: None,
-            stale: false,
-        };
-        self.record(event)
+        let done = matches!(outcome, Outcome::Acknowledged { .. });
+        self.entries.push(Entry { write, outcome, urgent: None, told: Instant::now() });
+        self.record_write(began, code, reply.says_when, done)
+    }
+
+    /// Changes the task that was written last, if it was.
+    async fn make_urgent(&mut self) -> bool {
+        let Some(entry) = self.entries.last_mut() else { return true };
+        let Outcome::Acknowledged { id, .. } = entry.outcome else { return true };
+        let began = Instant::now();
+        let (reply, outcome) = self.caller.make_urgent(id, self.token.as_deref()).await;
+        if let Outcome::Acknowledged { token: Some(token), .. } = &outcome {
+            self.token = Some(token.clone());
+        }
+        let done = matches!(outcome, Outcome::Acknowledged { .. });
+        entry.urgent = Some(outcome);
+        self.record_write(began, reply.code, reply.says_when, done)
+    }
+
+    fn record_write(&self, began: Instant, code: String, says_when: bool, done: bool) -> bool {
+        let took = began.elapsed();
+        self.record(Event { kind: Kind::Write, began, took, code, says_when, source: None, stale: false, done })
     }
 
     async fn read(&mut self, kind: Kind) -> bool {
@@ -284,7 +335,16 @@ impl Client {
         }
         let freshness = &reply.body["data"]["project"]["report"]["freshness"];
         let source = freshness["replica"].as_str().or(freshness["source"].as_str()).map(str::to_lowercase);
-        self.record(Event { kind, began, took, code: reply.code, says_when: reply.says_when, source, stale })
+        self.record(Event {
+            kind,
+            began,
+            took,
+            code: reply.code,
+            says_when: reply.says_when,
+            source,
+            stale,
+            done: false,
+        })
     }
 
     fn record(&self, event: Event) -> bool {

@@ -35,6 +35,8 @@ impl Write {
 pub struct Entry {
     pub write: Write,
     pub outcome: Outcome,
+    /// What the client knows of having made the task urgent since, where it tried.
+    pub urgent: Option<Outcome>,
     /// Since when it is known.
     pub told: Instant,
 }
@@ -96,10 +98,15 @@ pub async fn audit(entries: &[Entry], primary: &Server) -> Result<Audit> {
         return Ok(Audit::default());
     }
     let mut written: HashMap<String, Vec<Uuid>> = HashMap::new();
+    let mut urgent: BTreeSet<String> = BTreeSet::new();
     let projects = Vec::from_iter(projects);
-    let sql = format!("SELECT title, id FROM tasks WHERE project_id IN ({})", projects.join(","));
+    let sql = format!("SELECT title, id, priority = 'urgent' FROM tasks WHERE project_id IN ({})", projects.join(","));
     for row in primary.rows(&sql).await? {
-        written.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
+        let title: String = row.try_get_by_index(0)?;
+        if row.try_get_by_index(2)? {
+            urgent.insert(title.clone());
+        }
+        written.entry(title).or_default().push(row.try_get_by_index(1)?);
     }
     let mut audit = Audit::default();
     for entry in entries {
@@ -113,6 +120,13 @@ pub async fn audit(entries: &[Entry], primary: &Server) -> Result<Audit> {
             Outcome::Acknowledged { id, .. } if !ids.contains(id) => audit.confused.push(title.clone()),
             Outcome::Refused(code) if !ids.is_empty() => {
                 audit.refused_and_written.push(format!("{title} ({code})"));
+            }
+            _ => {}
+        }
+        match &entry.urgent {
+            Some(Outcome::Acknowledged { .. }) if !urgent.contains(title) => audit.lost.push(entry.clone()),
+            Some(Outcome::Refused(code)) if urgent.contains(title) => {
+                audit.refused_and_written.push(format!("{title} made urgent ({code})"));
             }
             _ => {}
         }

@@ -110,7 +110,9 @@ async fn run(options: &Options) -> Result<ExitCode> {
         // What was found until then is told.
         _ = tokio::signal::ctrl_c() => false,
     };
-    let report = Report::new(played.conditions(began, &load), std::mem::take(&mut played.all));
+    let is_full = is_whole && options.only.is_empty() && !options.short;
+    let full_rounds = if is_full { played.rounds } else { 0 };
+    let report = Report::new(played.conditions(began, &load), std::mem::take(&mut played.all), full_rounds);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

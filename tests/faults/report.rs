@@ -34,21 +34,31 @@ pub struct Report {
     pub conditions: String,
     pub faults: Vec<Findings>,
     pub total: Findings,
+    /// What was promised of all of them together, and broken.
+    pub broken: Vec<String>,
 }
 
+/// How many reads with a token a round of all faults makes at least, of which none may be stale.
+const READS_WITH_TOKEN: u64 = 10_000;
+
 impl Report {
-    pub fn new(conditions: String, faults: Vec<Findings>) -> Self {
+    /// `rounds` are those in which every fault was played at length.
+    pub fn new(conditions: String, faults: Vec<Findings>, rounds: u64) -> Self {
         let mut total = Findings { name: "all".to_owned(), ..Findings::default() };
         for findings in &faults {
             // The sum needs no list of what each had to say.
             let plain = Findings { notes: Vec::new(), broken: Vec::new(), skipped: None, ..findings.clone() };
             total.add(plain);
         }
-        Self { conditions, faults, total }
+        let (reads, promised) = (total.reads_with_token, rounds * READS_WITH_TOKEN);
+        let broken = (reads < promised).then(|| {
+            format!("only {} reads with a token were answered, instead of {}", grouped(reads), grouped(promised))
+        });
+        Self { conditions, faults, total, broken: broken.into_iter().collect() }
     }
 
     pub fn is_kept(&self) -> bool {
-        self.faults.iter().all(|findings| findings.broken.is_empty())
+        self.broken.is_empty() && self.faults.iter().all(|findings| findings.broken.is_empty())
     }
 
     /// What it comes to.
@@ -83,6 +93,9 @@ impl Report {
             }
         }
         let mut text = format!("{}:\n\n{}\n\n{}\n\n", self.conditions, aligned(&table), self.sum());
+        for sentence in &self.broken {
+            let _ = writeln!(text, "BROKEN  all: {sentence}");
+        }
         for findings in &self.faults {
             let lines = [("BROKEN", &findings.broken), ("note", &findings.notes)];
             for (word, sentences) in lines {

@@ -22,6 +22,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// Settings of Trellis beyond the defaults.
     pub words: &'static [&'static str],
+    /// Clients change the tasks that they have written too, and select what has to be read for it.
+    pub updates: bool,
     pub promise: Promise,
     /// What has to be there before clients begin. It says where the scenario cannot be played here.
     pub prepare: for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<Option<String>>>,
@@ -60,7 +62,7 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage) -> Result<Findings> {
     if let Some(reason) = (scenario.prepare)(stage).await? {
         return Ok(Findings { name: scenario.name.to_owned(), skipped: Some(reason), ..Findings::default() });
     }
-    stage.begin(scenario.name)?;
+    stage.begin(scenario.name, scenario.updates)?;
     tokio::time::sleep(stage.length.before).await;
     let struck = Instant::now();
     if let Some((server, mode)) = &scenario.wire {
@@ -85,6 +87,10 @@ pub async fn play(scenario: &Scenario, stage: &mut Stage) -> Result<Findings> {
         None => Default::default(),
     };
     entries.append(&mut stage.entries);
+    if scenario.updates {
+        let made = |entry: &&Entry| matches!(entry.urgent, Some(Outcome::Acknowledged { .. }));
+        stage.notes.push(format!("{} of the writes were changed by another one", entries.iter().filter(made).count()));
+    }
     let in_transaction = stage.left_in_transaction().await?;
     let unknown = resolve(&mut entries, &stage.caller()?).await?;
     let audit = audit(&entries, stage.primary()).await?;

@@ -27,6 +27,7 @@ const NOTHING: Scenario = Scenario {
     name: "",
     about: "",
     words: &[],
+    updates: false,
     promise: INVISIBLE,
     prepare: |_| Box::pin(async { Ok(None) }),
     wire: None,

@@ -24,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a request of Trellis waits for a connection, by default.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a transaction may take to be undone whose request has gone.
-const AFTERMATH: Duration = Duration::from_millis(400);
+/// How long a transaction may take to be undone whose request has gone: its connection's own limit, and PostgreSQL's next
+/// look at the socket.
+const AFTERMATH: Duration = Duration::from_millis(1_200);
 
 /// How much time there is.
 #[derive(Clone, Copy, Debug)]
@@ -149,9 +150,9 @@ impl Stage {
     }
 
     /// Lets the clients begin.
-    pub fn begin(&mut self, name: &str) -> Result<()> {
+    pub fn begin(&mut self, name: &str, updates: bool) -> Result<()> {
         let callers = (0..CLIENTS).map(|_| self.caller()).collect::<Result<_>>()?;
-        self.load = Some(Load::start(callers, &self.projects, name, PACE));
+        self.load = Some(Load::start(callers, &self.projects, name, PACE, updates));
         Ok(())
     }
 
@@ -205,7 +206,7 @@ impl Stage {
     pub async fn left_in_transaction(&self) -> Result<u64> {
         let sql = "SELECT count(*) FROM pg_stat_activity \
                    WHERE application_name LIKE 'trellis %' AND state LIKE 'idle in transaction%'";
-        let end = Instant::now() + AFTERMATH;
+        let end = Instant::now() + AFTERMATH.mul_f64(self.slack);
         loop {
             let mut left = 0;
             for server in &self.cluster.servers {

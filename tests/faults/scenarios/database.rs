@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::primary::DOWN;
 use super::{INVISIBLE, NOTHING};
-use crate::client::{Caller, Kind, OK};
+use crate::client::{Caller, Event, Kind, OK};
 use crate::cluster::{DATABASE, until};
 use crate::ledger::{Outcome, Write};
 use crate::proxy::Mode;
@@ -25,12 +26,16 @@ const UPDATE: &str = "mutation FaultUpdate($input: TasksUpdateInput!) {
   tasksUpdate(input: $input) { tasks { id } userErrors { code } }
 }";
 
+/// How long a fault that comes about by chance is waited for. How soon it does depends on how busy the machine is.
+const EFFECT: Duration = Duration::from_secs(20);
+
 pub fn scenarios() -> [Scenario; 6] {
     [
         Scenario {
             name: "pool-exhausted",
             about: "eight clients, two connections to the primary, 200 ms on each way to it",
             words: &["--primary-connections", "2", "--acquire-timeout-ms", "1000"],
+            updates: true,
             promise: Promise {
                 writes: &["OVERLOADED"],
                 reads: &["OVERLOADED"],
@@ -45,7 +50,9 @@ pub fn scenarios() -> [Scenario; 6] {
             heal: |stage| {
                 Box::pin(async {
                     let events = stage.events();
-                    let refused = events.iter().filter(|event| event.kind == Kind::Write && event.code == "OVERLOADED");
+                    let is_refused =
+                        |event: &&Event| event.kind == Kind::Write && event.code == "OVERLOADED" && !event.done;
+                    let refused = events.iter().filter(is_refused);
                     let worst = refused.map(|event| event.took).max().unwrap_or_default();
                     stage.notes.push(format!("writes were refused after {} ms at most", worst.as_millis()));
                     stage.require_within(Duration::from_millis(1_500), worst, "a refusal");
@@ -211,16 +218,18 @@ async fn deadlocks(stage: &mut Stage) -> Result<()> {
     let lock = |id: Uuid| format!("UPDATE tasks SET priority = priority WHERE id = '{id}'");
     let there_and_back =
         format!("SET deadlock_timeout = '10s'; {}; SELECT pg_sleep(0.03); {}", lock(second), lock(first));
-    let end = Instant::now() + stage.length.fault;
+    let (end, limit) = (Instant::now() + stage.length.fault, Instant::now() + EFFECT);
+    let seen = AtomicBool::new(false);
+    let goes_on = || Instant::now() < if seen.load(Ordering::Relaxed) { end } else { limit };
     let others = async {
-        while Instant::now() < end {
+        while goes_on() {
             let _ = other.execute_unprepared(&there_and_back).await;
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
     };
     let updates = async {
         let (mut done, mut failed) = (0, Vec::new());
-        while Instant::now() < end {
+        while goes_on() {
             let priority = ["LOW", "HIGH"][done % 2];
             let reply = caller.ask(UPDATE, json!({ "input": { "ids": ids, "priority": priority } }), None).await;
             let is_done = reply.code == OK && reply.body["data"]["tasksUpdate"]["userErrors"] == json!([]);
@@ -228,11 +237,19 @@ async fn deadlocks(stage: &mut Stage) -> Result<()> {
         }
         (done, failed)
     };
-    let ((), (done, failed)) = tokio::join!(others, updates);
     // A session hands its statistics over a moment later.
-    until("a deadlock is counted", || async { Ok(primary.one::<i64>(&counted).await? > before) }).await?;
+    let counting = async {
+        while !seen.load(Ordering::Relaxed) && goes_on() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            seen.store(primary.one::<i64>(&counted).await? > before, Ordering::Relaxed);
+        }
+        anyhow::Ok(())
+    };
+    let ((), (done, failed), counting) = tokio::join!(others, updates, counting);
+    counting?;
     let deadlocks = primary.one::<i64>(&counted).await? - before;
     stage.notes.push(format!("{done} updates were done through {deadlocks} deadlocks"));
+    stage.require(deadlocks > 0, "there was no deadlock, so nothing was shown");
     stage.require(failed.is_empty(), format!("{} updates failed: {failed:?}", failed.len()));
     Ok(())
 }
@@ -253,19 +270,20 @@ async fn recovery_conflicts(stage: &mut Stage) -> Result<()> {
         // A report's transaction is open for a few round trips.
         proxy.set(Mode::Delay(Duration::from_millis(15)));
     }
-    let before = conflicts(stage).await?;
-    let end = Instant::now() + stage.length.fault;
-    while Instant::now() < end {
+    let before = counted_conflicts(stage).await?;
+    let (end, limit) = (Instant::now() + stage.length.fault, Instant::now() + EFFECT);
+    let mut conflicts = 0;
+    while Instant::now() < if conflicts > 0 { end } else { limit } {
         stage.primary().execute("UPDATE tasks SET priority = priority").await?;
         stage.primary().execute("VACUUM tasks").await?;
+        conflicts = counted_conflicts(stage).await? - before;
     }
-    let conflicts = conflicts(stage).await? - before;
     stage.notes.push(format!("{conflicts} statements or sessions of replicas were cancelled"));
     stage.require(conflicts > 0, "there was no conflict, so nothing was shown");
     Ok(())
 }
 
-async fn conflicts(stage: &Stage) -> Result<i64> {
+async fn counted_conflicts(stage: &Stage) -> Result<i64> {
     let counted = format!(
         "SELECT confl_snapshot + confl_lock + confl_bufferpin FROM pg_stat_database_conflicts WHERE datname = '{DATABASE}'"
     );

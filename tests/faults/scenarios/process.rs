@@ -138,7 +138,7 @@ async fn give_up(caller: &Caller, stage: &Stage, number: usize, longest: Duratio
         let written = tokio::time::timeout(moment, caller.write(&write, None)).await;
         let was_answered = written.is_ok();
         let outcome = written.map_or(Outcome::Unknown, |(_, outcome)| outcome);
-        GivenUp { was_answered, entry: Some(Entry { write, outcome, told: Instant::now() }) }
+        GivenUp { was_answered, entry: Some(Entry { write, outcome, urgent: None, told: Instant::now() }) }
     };
     // The server goes on with the write: what nobody waits for must not come faster than it is done.
     tokio::time::sleep(longest.saturating_sub(moment)).await;

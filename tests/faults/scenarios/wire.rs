@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::primary::{DOWN, SILENT};
+use super::primary::{DOWN, SILENT, reads_go_on};
 use super::{INVISIBLE, NOTHING};
 use crate::proxy::{Mode, Way};
 use crate::scenario::{Promise, Scenario};
@@ -16,6 +16,11 @@ const SLOW: Promise =
 fn primary(name: &'static str, about: &'static str, promise: Promise, mode: Mode) -> Scenario {
     let lasts = if is_silent(&mode) { |length: Length| length.silence } else { NOTHING.lasts };
     Scenario { name, about, promise, lasts, wire: Some((0, mode)), ..NOTHING }
+}
+
+/// The wire to the primary behaves as if that were away.
+fn away(name: &'static str, about: &'static str, mode: Mode) -> Scenario {
+    Scenario { strike: |stage| Box::pin(async { reads_go_on(stage).await }), ..primary(name, about, DOWN, mode) }
 }
 
 /// The wire to one replica of two behaves in a way. Clients see nothing of it.
@@ -36,8 +41,8 @@ fn commit(name: &'static str, about: &'static str, way: Way) -> Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let after = Mode::CutAfter;
     vec![
-        primary("primary-refuses", "nobody listens at the primary's address", DOWN, Mode::Refuse),
-        primary("primary-resets", "every connection to the primary is reset", DOWN, Mode::Reset),
+        away("primary-refuses", "nobody listens at the primary's address", Mode::Refuse),
+        away("primary-resets", "every connection to the primary is reset", Mode::Reset),
         primary("primary-silent", "no byte to the primary or from it", SILENT, Mode::Silence(Way::Both)),
         primary("primary-deaf", "no byte to the primary", SILENT, Mode::Silence(Way::ToServer)),
         primary("primary-mute", "no byte from the primary", SILENT, Mode::Silence(Way::ToClient)),

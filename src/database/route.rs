@@ -95,8 +95,8 @@ pub struct Served {
 pub struct Consistency {
     /// Makes the next request see at least what this one wrote or read.
     pub token: Option<String>,
-    /// The server's name, as it is configured.
-    pub served_by: String,
+    /// The server's name, as it is configured; none where nothing was read and no server takes writes.
+    pub served_by: Option<String>,
     /// How old the data may be.
     pub lag: Duration,
     /// What the caller had proof of was lost when another server became the primary.
@@ -274,8 +274,7 @@ impl Served {
             token: position.map(|position| self.sealer.seal(position)).or(own),
             served_by: of_replica
                 .and_then(|read| read.replica.clone())
-                .or_else(|| primary.map(|(name, _)| name.clone()))
-                .unwrap_or_default(),
+                .or_else(|| primary.map(|(name, _)| name.clone())),
             lag: of_replica.map(|read| read.freshness.lag()).unwrap_or_default(),
             is_lost: self.proof == Some(Proof::Lost),
             is_telling: written.is_some() || sent.is_some() || of_replica.is_some(),

@@ -155,20 +155,25 @@ async fn while_the_primary_is_away_replicas_are_read_and_nothing_is_written_and_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_primary_what_the_replica_does_not_have_yet_is_not_passed_over_in_silence() {
     let scene = Scene::new(&[]).await;
+    let old = scene.create().await;
+    scene.world.replicated().await;
     scene.fragile.pause_replay(&scene.world).await;
     let token = scene.create().await;
     scene.fragile.received(&scene.world).await;
     scene.fragile.crash("primary").await;
+    scene.degraded("primary does not answer").await;
+    let answer = scene.ask("{ __typename }", Some(&old)).await;
+    assert_eq!((answer.data(), served_by(&answer)), (&json!({ "__typename": "Query" }), &Value::Null));
     let refused = scene.ask(ROWS, Some(&token)).await;
     assert_eq!((refused.status, refused.codes()), (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]));
-    assert_eq!(tasks(&scene.ask_of_replica(ROWS, None).await), 2);
+    assert_eq!(tasks(&scene.ask_of_replica(ROWS, None).await), 3);
     one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
     let seen = eventually("the replica has it", || async {
         let answer = scene.ask(ROWS, Some(&token)).await;
         if answer.status == StatusCode::OK { Ok(tasks(&answer)) } else { Err(answer.text) }
     })
     .await;
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

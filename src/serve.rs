@@ -27,6 +27,9 @@ use crate::{migrate, schema, seed, token};
 /// How long the connections to the database may take to close at least, also where requests took the whole drain.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How long the database may take for a look at the start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the token is good that the private mode prints, in hours.
 const GUEST_TOKEN_HOURS: u32 = 24 * 30;
 
@@ -38,8 +41,8 @@ struct Guest {
 
 impl Guest {
     async fn find(primary: &str, signer: &Signer) -> anyhow::Result<Option<Self>> {
-        let Some(email) = seed::owner(primary).await? else { return Ok(None) };
-        let token = token::mint(primary, signer, &email, GUEST_TOKEN_HOURS).await?;
+        let Some(email) = soon(seed::owner(primary)).await? else { return Ok(None) };
+        let token = soon(token::mint(primary, signer, &email, GUEST_TOKEN_HOURS)).await?;
         Ok(Some(Self { email, token }))
     }
 }
@@ -96,7 +99,7 @@ async fn serve(
     if deployment.is_private() || settings.migrate {
         migrate::run(primary, MigrateAction::Up, |line| tracing::info!("{line}")).await?;
     } else {
-        let pending = migrate::pending(primary).await?;
+        let pending = soon(migrate::pending(primary)).await?;
         if pending > 0 {
             tracing::warn!("{pending} migrations are pending: run `trellis migrate up`, or start with --migrate");
         }
@@ -142,6 +145,14 @@ async fn serve(
     });
     tracing::info!(%address, "serving");
     until_stopped(listener, app, database, signals).await
+}
+
+/// What the database answers soon: PostgreSQL's own timeouts do not come where it stands still.
+fn soon<T>(answer: impl Future<Output = anyhow::Result<T>>) -> impl Future<Output = anyhow::Result<T>> {
+    // It is large, and rare.
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(answer));
+    let late = || format!("the primary does not answer within {} s; check DATABASE_URL", PATIENCE.as_secs());
+    async move { answer.await.with_context(late)? }
 }
 
 /// Removes idempotency keys that have done their time, for as long as there is a database.

@@ -14,7 +14,7 @@ use super::servers::Proof;
 use super::writer::Effect;
 use super::{Database, Freshness, LogPosition, Meter, Reader, Target, Writer};
 use crate::error::Error;
-use crate::metrics::Fallback;
+use crate::metrics::{Fallback, FallbackMetrics};
 
 /// What kind of operation a document holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +54,14 @@ pub struct Route {
     pub rows: Reader,
     /// Reports.
     pub reports: Reports,
-    /// Reports that must be newer than those of the replica; none while no server takes writes.
-    pub newest_reports: Option<Reports>,
+    /// Where reports go for which those are too old, in the order in which they are tried: to other replicas, then to the
+    /// primary, if there is one.
+    pub newer_reports: Vec<Reports>,
     /// Writes; only a mutation has it.
     pub writer: Option<Writer>,
     /// What the answer can say of the servers afterwards.
     pub served: Served,
+    fallbacks: FallbackMetrics,
 }
 
 /// The server that answers reports, and how old its data is.
@@ -122,12 +124,13 @@ impl Database {
             None => None,
         };
         let primary = self.servers.primary().map(|(server, seen)| (Arc::clone(server), seen));
-        let newest_reports = |fell_back| {
+        let reports_of_primary = |fell_back| {
             let (server, seen) = primary.as_ref()?;
             let reader = Reader::of_snapshot(&server.reads, *seen, meter);
             Some(Reports { reader, source: Target::Primary, replica: None, freshness: Freshness::now(), fell_back })
         };
         let on_primary = primary.as_ref().map(|(server, _)| Reader::new(&server.writes, meter));
+        let fallbacks = self.fallbacks.clone();
         let position = primary.as_ref().map(|(server, seen)| (server.name.clone(), seen.position));
         let served = |rows, reports: &Reports, writer: Option<&Writer>| Served {
             rows,
@@ -138,43 +141,44 @@ impl Database {
             sealer: self.sealer.clone(),
         };
         if operation == Operation::Mutation {
-            let (Some(rows), Some(reports)) = (on_primary, newest_reports(false)) else { return Err(away()) };
+            let (Some(rows), Some(reports)) = (on_primary, reports_of_primary(false)) else { return Err(away()) };
             let servers = Arc::clone(&self.servers);
             let (sealer, panics) = (self.sealer.clone(), self.panics.clone());
             let (meter, effect) = (meter.clone(), Effect::Lasting);
             let (reached, has_written, has_begun) = Default::default();
             let writer = Writer { servers, meter, sealer, effect, panics, reached, has_written, has_begun };
             let served = served(None, &reports, Some(&writer));
-            return Ok(Route { rows, newest_reports: Some(reports.clone()), reports, writer: Some(writer), served });
+            return Ok(Route { rows, reports, newer_reports: Vec::new(), writer: Some(writer), served, fallbacks });
         }
-        let newest_reports = newest_reports(self.servers.all.len() > 1);
-        let chosen = self.replica(proof, needs, newest_reports.is_some()).await;
-        let reports = match chosen {
-            Ok((replica, seen)) => on_replica(&replica, seen, meter),
+        let mut chosen = match self.replicas(proof, needs, primary.is_some()).await {
+            Ok(replicas) => replicas.iter().map(|(replica, seen)| on_replica(replica, *seen, meter)).collect(),
             Err(reason) => {
                 if self.servers.all.len() > 1 && (self.reads_from_replicas || needs.reports) {
-                    self.fallbacks.count(reason);
+                    fallbacks.count(reason);
                 }
-                newest_reports.clone().ok_or_else(away)?
+                Vec::new()
             }
         };
+        chosen.extend(reports_of_primary(self.servers.all.len() > 1));
+        let mut chosen = chosen.into_iter();
+        let (reports, newer_reports) = (chosen.next().ok_or_else(away)?, chosen.collect());
         let is_one = self.reads_from_replicas || on_primary.is_none();
         let rows = match on_primary {
             Some(rows) if !is_one => rows,
             _ => reports.reader.clone(),
         };
         let served = served(is_one.then(|| reports.clone()), &reports, None);
-        Ok(Route { rows, reports, newest_reports, writer: None, served })
+        Ok(Route { rows, reports, newer_reports, writer: None, served, fallbacks })
     }
 
-    /// A replica that may be read: of those that are good enough the one with the fewest borrowers, and of these the
-    /// freshest.
-    async fn replica(
+    /// The replicas that may be read, those with the fewest borrowers first, and of these the freshest; one, where it had
+    /// to be waited for.
+    async fn replicas(
         &self,
         proof: Option<Proof>,
         needs: Needs,
         has_primary: bool,
-    ) -> Result<(Arc<Server>, Seen), Fallback> {
+    ) -> Result<Vec<(Arc<Server>, Seen)>, Fallback> {
         if needs.avoids_replicas && has_primary {
             return Err(Fallback::Failed);
         }
@@ -183,41 +187,42 @@ impl Database {
         }
         let is_wanted = self.reads_from_replicas || needs.reports || !has_primary;
         let mut fallback = Fallback::Down;
-        let mut candidates: Vec<(&Arc<Server>, Seen)> = Vec::new();
+        let mut candidates: Vec<(Arc<Server>, Seen)> = Vec::new();
         for (server, seen) in self.servers.replicas() {
             let lag = seen.as_of.map(|as_of| Freshness { as_of }.lag());
             let is_late = seen.is_late || lag.is_none_or(|lag| lag > self.max_staleness);
             if has_primary && (is_late || seen.is_on_probation) {
                 fallback = Fallback::Late;
             } else {
-                candidates.push((server, seen));
+                candidates.push((Arc::clone(server), seen));
             }
         }
         candidates.sort_by_key(|(server, seen)| (server.reads.size().in_use, std::cmp::Reverse(seen.as_of)));
-        let Some(Proof::Position(position)) = proof else {
-            let first = candidates.first().map(|(server, seen)| (Arc::clone(server), *seen));
-            return first.ok_or(fallback);
-        };
+        if candidates.is_empty() {
+            return Err(fallback);
+        }
+        let Some(Proof::Position(position)) = proof else { return Ok(candidates) };
         let has_reached = |seen: &Seen| {
             (seen.position.system, seen.position.timeline) == (position.system, position.timeline)
                 && seen.position.bytes >= position.bytes
         };
-        if let Some((server, seen)) = candidates.iter().find(|(_, seen)| has_reached(seen)) {
-            return Ok((Arc::clone(server), *seen));
+        if candidates.iter().any(|(_, seen)| has_reached(seen)) {
+            candidates.retain(|(_, seen)| has_reached(seen));
+            return Ok(candidates);
         }
-        if candidates.is_empty() || !is_wanted {
+        if !is_wanted {
             return Err(fallback);
         }
         let arrivals = candidates.iter().map(|(server, _)| {
             Box::pin(async move {
                 let _often = server.health.wait();
                 server.health.until(has_reached).await;
-                *server
+                server
             })
         });
         let first = timeout(CATCH_UP, futures_util::future::select_all(arrivals)).await;
         let (server, ..) = first.map_err(|_| Fallback::Behind)?;
-        server.seen().filter(has_reached).map(|seen| (Arc::clone(server), seen)).ok_or(Fallback::Behind)
+        server.seen().filter(has_reached).map(|seen| vec![(Arc::clone(server), seen)]).ok_or(Fallback::Behind)
     }
 }
 
@@ -238,6 +243,11 @@ fn away() -> Error {
 }
 
 impl Route {
+    /// Counts that the primary is read, because the data of every replica is too old for what was asked.
+    pub fn count_late(&self) {
+        self.fallbacks.count(Fallback::Late);
+    }
+
     /// The same route, whose writes are rolled back: each does its work, and nobody ever sees it.
     #[must_use]
     pub fn without_effect(self) -> Self {

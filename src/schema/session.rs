@@ -20,6 +20,8 @@ pub struct Session {
     /// Whether a write had an idempotency key: what it answers may have been kept since yesterday.
     has_kept: AtomicBool,
     estimates: AtomicU32,
+    /// Whether a report has read the primary because every replica's data was too old for it.
+    has_fallen_back: AtomicBool,
 }
 
 /// Where a report comes from.
@@ -27,15 +29,15 @@ pub struct Session {
 pub enum ReportSource {
     /// The server that the route chose.
     Usual,
-    /// The primary, because the replica's data is too old for this report.
-    Newest,
+    /// Another one, by its place among those with newer data: that server's is too old for this report.
+    Newer(usize),
 }
 
 /// The loaders of rows and of reports; made anew after each write, because they remember what they have read.
 struct Loaded {
     rows: Arc<Batches>,
     reports: Arc<Batches>,
-    newest_reports: Arc<Batches>,
+    newer_reports: Vec<Arc<Batches>>,
 }
 
 impl Loaded {
@@ -43,13 +45,10 @@ impl Loaded {
         let batches =
             |reader: &Reader| Arc::new(Batches::new(gate.clone(), Scope { reader: reader.renewed(), viewer }));
         let reports = batches(&route.reports.reader);
-        // Where two of them read one server they are one, and see one snapshot.
-        let newest_reports = match &route.newest_reports {
-            Some(newest) if newest.source != route.reports.source => batches(&newest.reader),
-            _ => Arc::clone(&reports),
-        };
+        let newer_reports = route.newer_reports.iter().map(|newer| batches(&newer.reader)).collect();
+        // Where both read one server they are one, and see one snapshot.
         let rows = if route.rows.is(&route.reports.reader) { Arc::clone(&reports) } else { batches(&route.rows) };
-        Self { rows, reports, newest_reports }
+        Self { rows, reports, newer_reports }
     }
 }
 
@@ -59,7 +58,8 @@ impl Session {
     pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
         // Nobody can load anything: `viewer` is asked for first.
         let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
-        Self { viewer, route, gate, loaded, has_kept: AtomicBool::new(false), estimates: AtomicU32::new(0) }
+        let (has_kept, estimates, has_fallen_back) = Default::default();
+        Self { viewer, route, gate, loaded, has_kept, estimates, has_fallen_back }
     }
 
     /// The session of the request that a resolver belongs to.
@@ -82,24 +82,32 @@ impl Session {
     /// # Errors
     /// `Unavailable` where no server has data that is new enough.
     pub fn report_source(&self, max_staleness: Option<Duration>) -> Result<ReportSource, Error> {
-        let is_too_old = |limit| self.route.reports.replica.is_some() && self.route.reports.freshness.lag() > limit;
-        match (max_staleness.is_some_and(is_too_old), &self.route.newest_reports) {
-            (false, _) => Ok(ReportSource::Usual),
-            (true, Some(_)) => Ok(ReportSource::Newest),
-            (true, None) => {
-                let cause = "the primary is away, and the replica's data is too old for this report";
-                Err(Error::Unavailable(Arc::new(sea_orm::DbErr::Custom(cause.to_owned()))))
-            }
+        let Route { reports, newer_reports, .. } = &self.route;
+        let is_too_old = |reports: &Reports| {
+            reports.replica.is_some() && max_staleness.is_some_and(|limit| reports.freshness.lag() > limit)
+        };
+        if !is_too_old(reports) {
+            return Ok(ReportSource::Usual);
         }
+        let Some(place) = newer_reports.iter().position(|newer| !is_too_old(newer)) else {
+            let cause = "the primary is away, and the replicas' data is too old for this report";
+            return Err(Error::Unavailable(Arc::new(sea_orm::DbErr::Custom(cause.to_owned()))));
+        };
+        let is_fallback = newer_reports[place].replica.is_none();
+        if is_fallback && !self.has_fallen_back.swap(true, Ordering::Relaxed) {
+            self.route.count_late();
+        }
+        Ok(ReportSource::Newer(place))
     }
 
     /// The server that answers reports from a source.
     #[must_use]
     pub fn reports(&self, source: ReportSource) -> &Reports {
-        match (source, &self.route.newest_reports) {
-            (ReportSource::Newest, Some(reports)) => reports,
-            _ => &self.route.reports,
-        }
+        let newer = match source {
+            ReportSource::Usual => None,
+            ReportSource::Newer(place) => self.route.newer_reports.get(place),
+        };
+        newer.unwrap_or(&self.route.reports)
     }
 
     /// Counts an estimate, and tells how many there have been, with this one.
@@ -140,9 +148,13 @@ impl Session {
     /// There is no caller, or the batch failed.
     pub async fn load_report<K: Key>(&self, source: ReportSource, key: K) -> Result<K::Value, Error> {
         self.viewer()?;
-        let batches = match source {
-            ReportSource::Usual => Arc::clone(&self.loaded().reports),
-            ReportSource::Newest => Arc::clone(&self.loaded().newest_reports),
+        let batches = {
+            let Loaded { reports, newer_reports, .. } = &*self.loaded();
+            let newer = match source {
+                ReportSource::Usual => None,
+                ReportSource::Newer(place) => newer_reports.get(place),
+            };
+            Arc::clone(newer.unwrap_or(reports))
         };
         batches.load(key).await
     }

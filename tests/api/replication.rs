@@ -12,8 +12,10 @@ use trellis::database::{Addresses, Database, Meter, NamedStatement, Needs, Opera
 use trellis::metrics::Metrics;
 use uuid::Uuid;
 
+use crate::errors::{beside, lock};
 use crate::fragile::Fragile;
 use crate::harness::{Answer, SECRET, World, eventually, new_path, one, settings};
+use crate::metrics::scrape;
 
 const ROWS: &str = "query($id: ID!) { project(id: $id) { name workspace { name members { nodes { user { name } } } } \
     tasks { totalCount nodes { title assignee { name } comments { nodes { body author { name } } } } } } }";
@@ -354,4 +356,62 @@ async fn health_names_a_replica_that_is_too_far_behind_to_be_read() {
     one(&scene.world.replica_sql, "SELECT pg_wal_replay_resume()::text").await;
     assert_eq!(until(json!([])).await["status"], "ready");
     assert_eq!(scene.report().await["freshness"]["source"], "REPLICA");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_too_old_for_a_report_is_passed_over_for_the_next_one_and_then_for_the_primary() {
+    let fragile = Fragile::new().await;
+    let mut told = fragile.addresses.clone();
+    // The other one is the primary by another address: as fresh as can be.
+    told.replicas.push(told.primary.clone());
+    let scene = Scene::of(World::on(fragile.addresses.clone(), told, &[]).await).await;
+    let report =
+        |max_staleness_ms: i32| REPORT.replace("report {", &format!("report(maxStalenessMs: {max_staleness_ms}) {{"));
+    fragile.pause_replay(&scene.world).await;
+    scene.world.task(scene.project, "Unseen").await;
+    eventually("the first replica is five seconds behind", || async {
+        let ready = scene.ready().await;
+        if ready["replicas"][0]["lagMs"].as_u64() > Some(5_000) { Ok(()) } else { Err(ready) }
+    })
+    .await;
+    let beside = beside(&scene.world).await;
+    let waiting = async |count: i64| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trellis replica-2' \
+                   AND wait_event_type = 'Lock'";
+        eventually("reports wait on the other one", || async {
+            let waiting: i64 = one(&beside, sql).await.try_get_by_index(0).unwrap();
+            if waiting == count { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    };
+    let lock = lock(&scene.world, "tasks").await;
+    let (any, recent) = (report(30_000), report(4_000));
+    let release = async {
+        // Its connection is in use: the next one goes to the first.
+        waiting(1).await;
+        let old = scene.ask(&any).await;
+        assert_eq!(old.data()["project"]["report"]["freshness"]["replica"], "replica-1");
+        let recent = async {
+            let recent = scene.ask(&recent).await;
+            recent.data()["project"]["report"].clone()
+        };
+        let release = async {
+            waiting(2).await;
+            lock.rollback().await.unwrap();
+        };
+        tokio::join!(recent, release).0
+    };
+    let (first, recent) = tokio::join!(scene.ask(&any), release);
+    assert_eq!(first.data()["project"]["report"]["freshness"]["replica"], "replica-2");
+    assert_eq!(recent["totals"]["total"], 3);
+    let freshness = &recent["freshness"];
+    assert_eq!((&freshness["replica"], &freshness["fellBack"]), (&json!("replica-2"), &json!(false)));
+
+    let fallbacks = async || scrape(&scene.world).await.get("trellis_fallbacks_total{reason=\"late\"}").copied();
+    assert_eq!(fallbacks().await, None);
+    let twice = report(0).replace("report(", "once: report(maxStalenessMs: 0) { totals { total } } report(");
+    let newest = scene.ask(&twice).await;
+    let freshness = &newest.data()["project"]["report"]["freshness"];
+    assert_eq!((&freshness["source"], &freshness["fellBack"]), (&json!("PRIMARY"), &json!(true)));
+    assert_eq!(fallbacks().await, Some(1.0), "a request counts once");
 }

@@ -33,7 +33,7 @@ pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Every setting.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings")]
     pub settings: Settings,
 }
 
@@ -147,7 +147,7 @@ impl Arguments {
                 argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
             if is_empty { argument.env(None::<&str>) } else { argument }
         });
-        let parsed = Self::from_arg_matches(&command.get_matches());
+        let parsed = Self::from_arg_matches(&with_short_help(command).get_matches());
         let arguments = parsed.unwrap_or_else(|error| error.exit());
         if let Err(message) = arguments.settings.check() {
             Self::command().error(clap::error::ErrorKind::ValueValidation, message).exit()
@@ -203,6 +203,28 @@ impl Settings {
              be sent\n"
         ))
     }
+}
+
+/// Has each subcommand's help leave out the groups of settings that it has no use for. It takes them all the same.
+fn with_short_help(mut command: clap::Command) -> clap::Command {
+    // From here on each subcommand has the settings as its own.
+    command.build();
+    hide_unused(command)
+}
+
+fn hide_unused(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|subcommand| {
+        let unused: &[&str] = match subcommand.get_name() {
+            "serve" => &[],
+            "explain" => &[telemetry::HEADING, http::HEADING],
+            "doctor" => &[telemetry::HEADING, http::HEADING, limits::HEADING],
+            _ => &[pool::HEADING, telemetry::HEADING, http::HEADING, limits::HEADING],
+        };
+        hide_unused(subcommand.mut_args(|argument| {
+            let is_unused = argument.get_help_heading().is_some_and(|heading| unused.contains(&heading));
+            if is_unused { argument.hide(true) } else { argument }
+        }))
+    })
 }
 
 /// The environment variables of every setting.

@@ -7,9 +7,12 @@ use clap::{Args, ValueEnum};
 
 use super::Limits;
 
+/// What --help calls them.
+pub(super) const HEADING: &str = "HTTP";
+
 /// Who may call from a page, how many at a time, and how long a client may take.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "HTTP")]
+#[command(next_help_heading = HEADING)]
 pub struct HttpSettings {
     /// The origins whose pages may call, separated by commas: https://app.example,http://localhost:3000. None, where
     /// nothing is said. Pages of this server's own origin always may, and so may what is no browser.

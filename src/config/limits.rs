@@ -9,9 +9,12 @@ pub const DEFAULT_PAGE: u16 = 25;
 /// Rows in a page at most; likewise.
 pub const MAX_PAGE: u16 = 100;
 
+/// What --help calls them.
+pub(super) const HEADING: &str = "Limits of a request";
+
 /// What one request may ask for. `server { limits }` shows these to clients.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Limits of a request")]
+#[command(next_help_heading = HEADING)]
 pub struct Limits {
     /// How many bytes the body of a request may have, unpacked too, --max-document-bytes or more. By default four times as
     /// many as that: variables come on top, and JSON has an escape for each line break.

@@ -2,9 +2,12 @@
 
 use clap::Args;
 
+/// What --help calls them.
+pub(super) const HEADING: &str = "Database connections";
+
 /// How many connections each pool has, and how long anything may take.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Database connections")]
+#[command(next_help_heading = HEADING)]
 pub struct PoolSettings {
     /// Processor cores of a database host. 2 x cores + disks is how many statements it works on at once, and how many
     /// connections all instances together have to it. By default as many as this machine has, which is right for the

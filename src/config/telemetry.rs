@@ -3,9 +3,12 @@
 use axum::http::Uri;
 use clap::Args;
 
+/// What --help calls them.
+pub(super) const HEADING: &str = "Traces";
+
 /// Where traces go, and of how many requests.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Traces")]
+#[command(next_help_heading = HEADING)]
 pub struct TelemetrySettings {
     /// Where traces are sent, by OTLP over HTTP: http://localhost:4318. `/v1/traces` is added. Without it there are none.
     /// Delivery is to a collector on this host or network; it speaks TLS where they go further.

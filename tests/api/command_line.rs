@@ -400,6 +400,20 @@ async fn help_names_every_setting_with_its_variable_and_every_subcommand() {
     for subcommand in ["serve", "migrate", "seed", "schema", "token", "cluster"] {
         assert!(help.out.contains(&format!("\n  {subcommand} ")), "{subcommand}");
     }
+    for (words, expected) in [
+        (["serve"].as_slice(), [true; 4]),
+        (&["explain"], [true, true, false, true]),
+        (&["doctor"], [true, true, false, false]),
+        (&["seed"], [true, false, false, false]),
+        (&["migrate", "up"], [true, false, false, false]),
+        (&["bench", "indexes"], [true, false, false, false]),
+    ] {
+        let help = run(trellis().args(words).arg("--help")).await.out;
+        let shown = ["--database-url <URL>", "--report-connections <N>", "--max-connections", "--max-depth"];
+        assert_eq!(shown.map(|option| help.contains(&format!("\n      {option}"))), expected, "{words:?}: {help}");
+    }
+    let hidden = run(trellis().args(["schema", "--max-depth", "5"])).await;
+    assert_eq!(hidden.code, Some(0), "what is not shown is taken all the same: {hidden:?}");
     let secret = run(trellis().arg("--help").env("TRELLIS_JWT_SECRET", SECRET)).await;
     assert!(!secret.out.contains(SECRET), "a secret is not shown");
 }

@@ -77,6 +77,8 @@ pub async fn fill(address: &str, data: &DataSet, connections: u16) -> anyhow::Re
     let mut workers = JoinSet::new();
     for _ in 0..usize::from(connections).min(work.missing.len()) {
         let connection = connect(address).await?;
+        // A run that is interrupted in a commit takes back what is committed by then, and would be warned of it.
+        connection.execute_unprepared("SET client_min_messages = error").await?;
         workers.spawn(copy_chunks(connection, Arc::clone(&work)));
     }
     while let Some(ended) = workers.join_next().await {

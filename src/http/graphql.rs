@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_graphql::{Name, Response as Answer, Value, value};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -34,12 +34,14 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: axum::extract::R
     let request_id = text(&parts.headers, REQUEST_ID.as_str()).unwrap_or_default();
     let meter = Meter::default();
     let trace = app.traces.as_ref().map(|traces| traces.open(&parts.headers));
-    let mut asked = Asked { operation: String::from("-"), kind: None, allowance: None, request_id, trace };
+    let has_unread_body = !body.is_end_stream();
+    let operation = String::from("-");
+    let mut asked = Asked { operation, kind: None, allowance: None, has_unread_body, request_id, trace };
     let (media_type, outcome) = match MediaType::negotiate(&parts.headers) {
         Ok(media_type) => (media_type, caught(&app, answer(&app, &parts, body, &meter, &mut asked)).await),
         Err(refused) => (MediaType::Json, Err(refused)),
     };
-    let Asked { operation, kind, allowance, request_id, trace } = &asked;
+    let Asked { operation, kind, allowance, has_unread_body, request_id, trace } = &asked;
     let (code, mut response) = match outcome {
         Ok(mut answer) => {
             let code = finish(&mut answer, request_id);
@@ -52,6 +54,10 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: axum::extract::R
     };
     if let Some(allowance) = allowance {
         tell_allowance(&mut response, *allowance);
+    }
+    // What comes of the body would be taken for the next request, so that there can be none: who is not told sends it.
+    if *has_unread_body {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let total = started.elapsed();
     let trace = trace.as_ref();
@@ -69,6 +75,8 @@ struct Asked {
     kind: Option<Operation>,
     /// What its caller may still ask for, where that is limited.
     allowance: Option<Allowance>,
+    /// Whether its body is, or may be, still on its way.
+    has_unread_body: bool,
     request_id: String,
     trace: Option<Trace>,
 }
@@ -91,7 +99,9 @@ async fn answer(app: &App, parts: &Parts, body: Body, meter: &Meter, asked: &mut
     let caller = Caller::new(viewer.as_ref().ok().copied().flatten(), peer);
     charge(app, caller, 1, asked)?;
     let viewer = viewer?;
-    let received = request::read(app, parts, body).await?;
+    let body = request::receive(app, parts, body).await?;
+    asked.has_unread_body &= parts.method != Method::POST;
+    let received = request::read(app, parts, &body)?;
     // Once it is here: who sends slowly takes no place from the others meanwhile.
     let borrower = app.database.borrower(viewer);
     let _place = app.admission.enter(&borrower.claim())?;

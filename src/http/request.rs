@@ -31,25 +31,33 @@ struct Parameters {
     extensions: Option<Object>,
 }
 
-/// Reads a request.
-pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Received, Refused> {
-    let parameters = match parts.method {
+/// Receives the body of a request, where its method has one.
+pub(super) async fn receive(app: &App, parts: &Parts, body: Body) -> Result<Vec<u8>, Refused> {
+    match parts.method {
         Method::POST => {
             check_type(&parts.headers)?;
-            of_body(&receive(app, &parts.headers, body).await?)?
+            unpacked(app, &parts.headers, body).await
         }
         Method::GET => {
             // A browser sends some types without asking first. It needs none here.
             if parts.headers.contains_key(header::CONTENT_TYPE) {
                 check_type(&parts.headers)?;
             }
-            of_query(parts.uri.query().unwrap_or_default())?
+            Ok(Vec::new())
         }
         _ => {
             let message = "Send queries by GET or POST, and mutations by POST.";
             let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadUserInput, message);
-            return Err(refused.telling(header::ALLOW, "GET, POST"));
+            Err(refused.telling(header::ALLOW, "GET, POST"))
         }
+    }
+}
+
+/// Reads a request, of its body or of its URL.
+pub(super) fn read(app: &App, parts: &Parts, body: &[u8]) -> Result<Received, Refused> {
+    let parameters = match parts.method {
+        Method::POST => of_body(body)?,
+        _ => of_query(parts.uri.query().unwrap_or_default())?,
     };
     let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
     let document = match (query, document_id.or_else(|| hash_of_apollo(extensions))) {
@@ -89,7 +97,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 /// Receives the body and unpacks it.
-async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refused> {
+async fn unpacked(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refused> {
     let max_bytes = usize::try_from(app.guard.limits().max_body_bytes()).unwrap_or(usize::MAX);
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let coding = codings.next().map_or(b"identity" as &[u8], |coding| coding.as_bytes());
@@ -103,7 +111,7 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, 
     let deadline = Duration::from_millis(app.http.body_timeout_ms);
     let bytes = tokio::time::timeout(deadline, collect(body, max_bytes)).await.map_err(|_| {
         let message = format!("The body did not arrive within {} ms.", deadline.as_millis());
-        Refused::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, message).telling(header::CONNECTION, "close")
+        Refused::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, message)
     })??;
     if is_packed { unpack(&bytes, max_bytes) } else { Ok(bytes) }
 }

@@ -89,7 +89,17 @@ async fn a_body_that_will_be_refused_is_not_waited_for() {
             let (head, body) = answer(&mut socket).await;
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{lines:?}: {head}");
             assert_eq!(code(&body), expected, "{lines:?}");
+            // A client that is not told sends its next request after the body, and gets no answer.
+            assert!(head.contains("\r\nconnection: close\r\n"), "{lines:?}: {head}");
         }
+    }
+    // One that has been read leaves the connection as it was.
+    let mut socket = connect(&world).await;
+    for _ in 0..2 {
+        socket.write_all(format!("{}{{}}", head(&[json, "Content-Length: 2"])).as_bytes()).await.unwrap();
+        let (head, body) = answer(&mut socket).await;
+        assert!(head.starts_with("HTTP/1.1 400 ") && !head.contains("\r\nconnection:"), "{head}");
+        assert_eq!(code(&body), "BAD_USER_INPUT");
     }
     assert_alive(&world).await;
 }

@@ -67,7 +67,7 @@ impl Guard {
     /// The text is no schema.
     pub fn new(sdl: &str, limits: Limits, introspection: Introspection) -> anyhow::Result<Self> {
         let schema = parse_schema(sdl)?;
-        Ok(Self { limits, introspection, types: Types::read(&schema), description: Description::read(&schema) })
+        Ok(Self { limits, introspection, types: Types::read(&schema), description: Description::read(&schema)? })
     }
 
     /// The limits that it keeps.

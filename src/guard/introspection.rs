@@ -1,5 +1,4 @@
-//! How large an answer about the schema would be: counted by walking the schema as the answer would, but for the dozen types
-//! that the language has of its own.
+//! How large an answer about the schema would be: counted by walking the schema as the answer would.
 //!
 //! Types lead to fields and fields to types, without an end. And the query of tools is so much larger than any other that
 //! the limits of rows would have to be far too wide for it.
@@ -10,7 +9,44 @@ use async_graphql::parser::types::{
     BaseType, ExecutableDocument, InputValueDefinition, Selection, SelectionSet, ServiceDocument, Type, TypeKind,
     TypeSystemDefinition,
 };
+use async_graphql::parser::{Error as ParserError, parse_schema};
 use async_graphql::{Name, Positioned};
+
+/// What every schema has, and the text of none says: types that describe types lead to each other without an end too.
+/// As the library answers it.
+const OF_THE_LANGUAGE: &str = "
+    scalar Boolean scalar Float scalar ID scalar Int scalar String
+    directive @deprecated(reason: String) on FIELD_DEFINITION
+    directive @oneOf on INPUT_OBJECT
+    type __Schema {
+        description: String! types: [__Type!]! queryType: __Type! mutationType: __Type subscriptionType: __Type
+        directives: [__Directive!]!
+    }
+    type __Type {
+        kind: __TypeKind! name: String description: String fields(includeDeprecated: Boolean!): [__Field!]
+        interfaces: [__Type!] possibleTypes: [__Type!] enumValues(includeDeprecated: Boolean!): [__EnumValue!]
+        inputFields(includeDeprecated: Boolean!): [__InputValue!] ofType: __Type specifiedByURL: String isOneOf: Boolean
+    }
+    type __Field {
+        name: String! description: String args(includeDeprecated: Boolean!): [__InputValue!]! type: __Type!
+        isDeprecated: Boolean! deprecationReason: String
+    }
+    type __InputValue {
+        name: String! description: String type: __Type! defaultValue: String
+        isDeprecated: Boolean! deprecationReason: String
+    }
+    type __EnumValue { name: String! description: String isDeprecated: Boolean! deprecationReason: String }
+    type __Directive {
+        name: String! description: String locations: [__DirectiveLocation!]!
+        args(includeDeprecated: Boolean!): [__InputValue!]! isRepeatable: Boolean!
+    }
+    enum __TypeKind { SCALAR OBJECT INTERFACE UNION ENUM INPUT_OBJECT LIST NON_NULL }
+    enum __DirectiveLocation {
+        QUERY MUTATION SUBSCRIPTION FIELD FRAGMENT_DEFINITION FRAGMENT_SPREAD INLINE_FRAGMENT VARIABLE_DEFINITION SCHEMA
+        SCALAR OBJECT FIELD_DEFINITION ARGUMENT_DEFINITION INTERFACE UNION ENUM ENUM_VALUE INPUT_OBJECT
+        INPUT_FIELD_DEFINITION
+    }
+";
 
 /// What a schema says of itself.
 #[derive(Debug, Default)]
@@ -63,9 +99,12 @@ enum Described<'a> {
 
 impl Description {
     /// Reads a schema.
-    pub fn read(schema: &ServiceDocument) -> Self {
+    ///
+    /// # Errors
+    /// What every schema has is not written as one.
+    pub fn read(schema: &ServiceDocument) -> Result<Self, ParserError> {
         let mut description = Self::default();
-        for definition in &schema.definitions {
+        for definition in parse_schema(OF_THE_LANGUAGE)?.definitions.iter().chain(&schema.definitions) {
             match definition {
                 TypeSystemDefinition::Schema(Positioned { node: schema, .. }) => {
                     let roots = [("queryType", &schema.query), ("mutationType", &schema.mutation)];
@@ -86,7 +125,7 @@ impl Description {
         for (interface, name) in implementations.collect::<Vec<_>>() {
             description.types.entry(interface).or_default().possible_types.push(name);
         }
-        description
+        Ok(description)
     }
 
     /// How many fields the answer to a root field with this selection has, the root field included. Beyond `max` the

@@ -55,11 +55,11 @@ fn nested(levels: usize) -> String {
     document
 }
 
-/// How many types the schema has of its own.
+/// How many types the schema has of its own, and of the language: five scalars, and eight that describe types.
 fn types_of_schema() -> usize {
     let kinds = ["type ", "interface ", "input ", "enum ", "scalar ", "union "];
     let lines = include_str!("../../schema.graphql").lines();
-    lines.filter(|line| kinds.iter().any(|kind| line.starts_with(kind))).count()
+    lines.filter(|line| kinds.iter().any(|kind| line.starts_with(kind))).count() + 5 + 8
 }
 
 /// A request that comes to `count` by what a limit limits, and passes the other limits.
@@ -485,7 +485,15 @@ async fn what_tools_ask_about_the_schema_passes_and_what_has_no_end_does_not() {
         format!("{{ __schema {{ types {{ {open} {} {close} }} }} }}", "name ".repeat(names))
     };
     ask(&world, ada, &types_of_types(2, 1), json!({})).await.data();
+    // What describes types is of such types too.
+    let itself = |levels: usize| {
+        let (open, close) = ("fields { type { ofType { ofType { ".repeat(levels), "} } } }".repeat(levels));
+        format!("{{ __type(name: \"__Type\") {{ {open} name {close} }} }}")
+    };
+    ask(&world, ada, &itself(4), json!({})).await.data();
     for document in [
+        &itself(8),
+        &itself(15),
         &types_of_types(3, 200),
         &format!("{{ __schema {{ types {{ {} }} }} }}", "name ".repeat(1_000)),
         &format!("{{ __type(name: \"Mutation\") {{ fields {{ args {{ {} }} }} }} }}", "name ".repeat(1_900)),

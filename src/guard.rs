@@ -170,11 +170,13 @@ impl Guard {
         let limits = &self.limits;
         // The one that is executed comes first, as long as nothing else of the schema's own description is counted.
         let size = measure.operation(executed)?;
-        let mut selections = size.selections;
+        let (mut selections, mut variables) = (size.selections, size.variables);
         // The library validates every operation.
         for (_, operation) in document.operations.iter() {
             if !std::ptr::eq(&raw const operation.node, executed) {
-                selections = selections.saturating_add(measure.operation(&operation.node)?.selections);
+                let size = measure.operation(&operation.node)?;
+                selections = selections.saturating_add(size.selections);
+                variables = variables.saturating_add(size.variables);
             }
         }
         measure.check_fragments()?;
@@ -185,6 +187,10 @@ impl Guard {
         within("maxSelections", selections, limits.max_selections, LESS, || {
             let path = measure.dearest(executed, |size| size.selections);
             format!("the document has {selections} selections, its fragments written out, most of them at {path}")
+        })?;
+        let copied = variables.saturating_sub(measure.size_of_variables());
+        within("maxBodyBytes", copied, limits.max_body_bytes(), "Use large variables less often.", || {
+            format!("the variables come to {copied} bytes more, each written out wherever it is used")
         })?;
         within("maxIntrospection", size.introspection, limits.max_introspection, LESS, || {
             format!("the answer about the schema may hold {} fields", size.introspection)

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    ExecutableDocument, Field as Selected, OperationDefinition, Selection, SelectionSet,
+    Directive, ExecutableDocument, Field as Selected, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Positioned, Variables};
 use async_graphql_value::{ConstValue, Value};
@@ -37,6 +37,8 @@ pub(super) struct Size {
     for_each_row: u64,
     /// Fields of the schema's own description that the answer holds.
     pub introspection: u64,
+    /// Bytes of the variables' values, each as often as it is used.
+    pub variables: u64,
 }
 
 impl Size {
@@ -64,6 +66,7 @@ impl Size {
         self.complexity = self.complexity.saturating_add(other.complexity);
         self.for_each_row = self.for_each_row.saturating_add(other.for_each_row);
         self.introspection = self.introspection.saturating_add(other.introspection);
+        self.variables = self.variables.saturating_add(other.variables);
     }
 }
 
@@ -72,6 +75,8 @@ pub(super) struct Measure<'a> {
     guard: &'a Guard,
     document: &'a ExecutableDocument,
     variables: &'a Variables,
+    /// The bytes of each variable's value.
+    sizes: HashMap<&'a str, u64>,
     /// None while a fragment is being measured.
     fragments: HashMap<&'a str, Option<Size>>,
     /// Sets of which the size is known, once it is asked for again.
@@ -82,7 +87,13 @@ pub(super) struct Measure<'a> {
 
 impl<'a> Measure<'a> {
     pub fn new(guard: &'a Guard, document: &'a ExecutableDocument, variables: &'a Variables) -> Self {
-        Self { guard, document, variables, fragments: HashMap::new(), sets: None, introspected: 0 }
+        let sizes = variables.iter().map(|(name, value)| (name.as_str(), values::size_of_variable(value))).collect();
+        Self { guard, document, variables, sizes, fragments: HashMap::new(), sets: None, introspected: 0 }
+    }
+
+    /// Bytes of the variables' values, each once.
+    pub fn size_of_variables(&self) -> u64 {
+        self.sizes.values().sum()
     }
 
     /// Measures an operation.
@@ -90,7 +101,9 @@ impl<'a> Measure<'a> {
     /// # Errors
     /// It nests too deep, a fragment spreads itself, or a value in it is too long or of a wrong shape.
     pub fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Size, Error> {
-        self.set(self.root(operation), &operation.selection_set.node, 1)
+        let mut size = self.set(self.root(operation), &operation.selection_set.node, 1)?;
+        size.variables = size.variables.saturating_add(self.used_by(&operation.directives));
+        Ok(size)
     }
 
     fn root(&self, operation: &OperationDefinition) -> Option<&'a str> {
@@ -131,16 +144,19 @@ impl<'a> Measure<'a> {
     }
 
     fn selection(&mut self, parent: Option<&'a str>, selection: &'a Selection, level: u64) -> Result<Size, Error> {
-        let (mut size, is_field) = match selection {
-            Selection::Field(field) => (self.field(parent, &field.node, level)?, true),
+        let (mut size, directives, is_field) = match selection {
+            Selection::Field(field) => (self.field(parent, &field.node, level)?, &field.node.directives, true),
             Selection::InlineFragment(fragment) => {
                 let on = fragment.node.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
-                (self.set(on.or(parent), &fragment.node.selection_set.node, level + 1)?, false)
+                let size = self.set(on.or(parent), &fragment.node.selection_set.node, level + 1)?;
+                (size, &fragment.node.directives, false)
             }
             Selection::FragmentSpread(spread) => {
-                (self.fragment(spread.node.fragment_name.node.as_str(), level)?, false)
+                let size = self.fragment(spread.node.fragment_name.node.as_str(), level)?;
+                (size, &spread.node.directives, false)
             }
         };
+        size.variables = size.variables.saturating_add(self.used_by(directives));
         // The library compares the fields of a set that answer under one name, and does so again for the fragments in it.
         let compared_again = if is_field { 0 } else { size.fields };
         size.selections = size.selections.saturating_add(compared_again).saturating_add(1);
@@ -162,7 +178,8 @@ impl<'a> Measure<'a> {
         let Some(fragment) = self.document.fragments.get(name) else { return Ok(Size::default()) };
         self.fragments.insert(name, None);
         let on = fragment.node.type_condition.node.on.node.as_str();
-        let size = self.set(Some(on), &fragment.node.selection_set.node, level + 1)?;
+        let mut size = self.set(Some(on), &fragment.node.selection_set.node, level + 1)?;
+        size.variables = size.variables.saturating_add(self.used_by(&fragment.node.directives));
         self.fragments.insert(name, Some(size));
         Ok(size)
     }
@@ -179,7 +196,8 @@ impl<'a> Measure<'a> {
         let set = &selected.selection_set.node;
         let inner = if set.items.is_empty() { Size::default() } else { self.set(below, set, level + 1)? };
         let aliases = inner.aliases.saturating_add(u64::from(selected.alias.is_some()));
-        let size = Size { fields: 1, aliases, ..inner };
+        let variables = inner.variables.saturating_add(self.used(&selected.arguments));
+        let size = Size { fields: 1, aliases, variables, ..inner };
         if let Some(introspection) = self.introspection(selected) {
             return Ok(Size { introspection, complexity: inner.complexity().saturating_add(1), depth: 1, ..size });
         }
@@ -189,6 +207,16 @@ impl<'a> Measure<'a> {
             None => (inner.complexity().saturating_add(1), 0),
         };
         Ok(Size { depth, complexity, for_each_row, ..size })
+    }
+
+    /// What the values of the variables in arguments come to.
+    fn used(&self, arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
+        let sizes = arguments.iter().map(|(_, value)| values::size_of_used(&value.node, &self.sizes));
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    fn used_by(&self, directives: &[Positioned<Directive>]) -> u64 {
+        directives.iter().map(|directive| self.used(&directive.node.arguments)).fold(0, u64::saturating_add)
     }
 
     /// Of two fields that would answer under one name the library tells each argument in which they differ.

@@ -1,5 +1,7 @@
 //! The values of a request, in its document and in its variables: how many, how long, how deep, of which shape.
 
+use std::collections::HashMap;
+
 use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, Type, VariableDefinition};
 use async_graphql::{Number, Positioned, Variables};
 use async_graphql_value::{ConstValue, Value};
@@ -11,6 +13,9 @@ use crate::error::{Error, shortened};
 
 const FLATTER: &str = "Send flatter values.";
 const SHORTER: &str = "Send the rest in another request.";
+
+/// What a value takes besides its text, in bytes.
+const OVERHEAD: u64 = 8;
 
 /// Checks what was sent as variables, before anything else looks at it.
 pub(super) fn check_variables(variables: &Variables, limits: &Limits) -> Result<(), Error> {
@@ -24,6 +29,29 @@ pub(super) fn check_variables(variables: &Variables, limits: &Limits) -> Result<
     let tell = || format!("a variable holds a list of {longest} items");
     within("maxListItems", longest, limits.max_list_items, SHORTER, tell)?;
     within("maxTokens", values, limits.max_tokens, SHORTER, || format!("the variables hold {values} values"))
+}
+
+/// How much a variable is, in bytes, wherever it is used: the library copies it there.
+pub(super) fn size_of_variable(value: &ConstValue) -> u64 {
+    match value {
+        ConstValue::String(text) => OVERHEAD + count(text.len()),
+        ConstValue::List(items) => items.iter().map(size_of_variable).fold(OVERHEAD, u64::saturating_add),
+        ConstValue::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| count(name.len()) + size_of_variable(value));
+            fields.fold(OVERHEAD, u64::saturating_add)
+        }
+        _ => OVERHEAD,
+    }
+}
+
+/// What the values of the variables come to that a value of the document uses; `sizes` are those of the variables.
+pub(super) fn size_of_used(value: &Value, sizes: &HashMap<&str, u64>) -> u64 {
+    match value {
+        Value::Variable(name) => sizes.get(name.as_str()).copied().unwrap_or_default(),
+        Value::List(items) => items.iter().map(|item| size_of_used(item, sizes)).fold(0, u64::saturating_add),
+        Value::Object(fields) => fields.values().map(|item| size_of_used(item, sizes)).fold(0, u64::saturating_add),
+        _ => 0,
+    }
 }
 
 /// How much the variables are.

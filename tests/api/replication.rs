@@ -370,7 +370,7 @@ async fn a_replica_that_is_too_old_for_a_report_is_passed_over_for_the_next_one_
     fragile.pause_replay(&scene.world).await;
     scene.world.task(scene.project, "Unseen").await;
     eventually("the first replica is five seconds behind", || async {
-        let ready = scene.ready().await;
+        let ready = scene.world.readiness().await;
         if ready["replicas"][0]["lagMs"].as_u64() > Some(5_000) { Ok(()) } else { Err(ready) }
     })
     .await;

@@ -11,6 +11,10 @@ use crate::loaders::page::{Position, SortValue};
 
 const VERSION: u8 = 1;
 
+/// How long a cursor may be, in bytes. Names, the longest values in one, have 200 characters, of up to 4 bytes each. A forged
+/// one is copied for every list that it is used for.
+const MAX_BYTES: usize = 2_000;
+
 /// The cursor of a position in an order: version, a hash of the order's name, the kind of the value, the id, the value, a
 /// checksum.
 #[must_use]
@@ -35,6 +39,9 @@ pub fn encode(position: &Position, order: &str) -> Cursor {
 /// # Errors
 /// `InvalidCursor` where it is damaged, or belongs to another order.
 pub fn decode(Cursor(text): &Cursor, order: &str) -> Result<Position, Error> {
+    if text.len() > MAX_BYTES {
+        return Err(Error::InvalidCursor);
+    }
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
     read(&bytes, order).ok_or(Error::InvalidCursor)
 }

@@ -128,6 +128,16 @@ impl Guard {
         })
     }
 
+    /// Checks how many bytes the long texts of an answer have.
+    ///
+    /// # Errors
+    /// They are too many.
+    pub fn check_answer(&self, bytes: u64) -> Result<(), Error> {
+        within("maxAnswerBytes", bytes, self.limits.max_answer_bytes, "Ask for fewer rows at once.", || {
+            format!("the long texts of the answer have {bytes} bytes")
+        })
+    }
+
     /// Parses a document, and checks each of its operations as far as that does not depend on variables.
     ///
     /// # Errors

@@ -103,6 +103,11 @@ pub struct Limits {
         value_parser = clap::value_parser!(u16).range(0..=1_000), global = true)]
     pub max_estimates: u16,
 
+    /// How many bytes the long texts of an answer may have: descriptions of tasks, and bodies of comments.
+    #[arg(long, env = "TRELLIS_MAX_ANSWER_BYTES", default_value_t = 16_777_216, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(100_000..=1_000_000_000), global = true)]
+    pub max_answer_bytes: u32,
+
     /// How many errors an answer holds at most.
     #[arg(long, env = "TRELLIS_MAX_ERRORS", default_value_t = 10, value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=1_000), global = true)]

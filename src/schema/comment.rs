@@ -10,7 +10,7 @@ use super::list_size::list_size;
 use super::page::{Listed, OrderDirection, WHOLE};
 use super::payload::{Outcome, UserError, write};
 use super::scalar::{self, ConsistencyToken, DateTime};
-use super::session::Session;
+use super::session::{Session, long_text};
 use super::task::{self, Task};
 use super::user::{self, User};
 use crate::commands;
@@ -50,8 +50,8 @@ impl Comment {
     }
 
     /// What was said.
-    fn body(&self) -> &str {
-        &self.0.body
+    async fn body(&self, context: &Context<'_>) -> Result<&str, Error> {
+        long_text(context, &self.0.body)
     }
 
     /// When the comment was made.

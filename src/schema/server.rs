@@ -41,6 +41,7 @@ impl ServerQuery {
                 max_complexity: int(limits.max_complexity),
                 max_introspection: int(limits.max_introspection),
                 max_estimates: int(limits.max_estimates),
+                max_answer_bytes: int(limits.max_answer_bytes),
                 max_page_size: int(MAX_PAGE),
                 default_page_size: int(DEFAULT_PAGE),
                 max_errors: int(limits.max_errors),
@@ -135,6 +136,8 @@ pub struct Limits {
     max_introspection: i32,
     /// How often a request may select `estimateCost`.
     max_estimates: i32,
+    /// How many bytes the long texts of an answer may have: descriptions of tasks, and bodies of comments.
+    max_answer_bytes: i32,
     /// How many rows a page may have.
     max_page_size: i32,
     /// How many rows a page has that says nothing about its size.

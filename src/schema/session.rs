@@ -1,6 +1,6 @@
 //! What the resolvers of one request may reach: the caller, the loaders, the writer.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::batch::{Batches, Gate, Key, Scope};
 use crate::database::{Command, IdempotencyKey, Reader, Reports, Route};
 use crate::error::{Error, Failure, UserError};
+use crate::guard::Guard;
 
 /// One request, from the resolvers' side.
 pub struct Session {
@@ -20,6 +21,7 @@ pub struct Session {
     /// Whether a write had an idempotency key: what it answers may have been kept since yesterday.
     has_kept: AtomicBool,
     estimates: AtomicU32,
+    text_bytes: AtomicU64,
     /// Whether a report has read the primary because every replica's data was too old for it.
     has_fallen_back: AtomicBool,
 }
@@ -52,14 +54,25 @@ impl Loaded {
     }
 }
 
+/// A text of the answer that may be long. There may be so many bytes of such.
+///
+/// # Errors
+/// With this one they are too many.
+pub fn long_text<'a>(context: &Context<'_>, text: &'a str) -> Result<&'a str, Error> {
+    let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    let before = Session::of(context).text_bytes.fetch_add(bytes, Ordering::Relaxed);
+    context.data_unchecked::<Arc<Guard>>().check_answer(before.saturating_add(bytes))?;
+    Ok(text)
+}
+
 impl Session {
     /// A request of `viewer`, who may be nobody, over `route`, whose batches `gate` dispatches.
     #[must_use]
     pub fn new(viewer: Option<Uuid>, route: Route, gate: Gate) -> Self {
         // Nobody can load anything: `viewer` is asked for first.
         let loaded = Mutex::new(Loaded::new(viewer.unwrap_or_default(), &route, &gate));
-        let (has_kept, estimates, has_fallen_back) = Default::default();
-        Self { viewer, route, gate, loaded, has_kept, estimates, has_fallen_back }
+        let (has_kept, estimates, text_bytes, has_fallen_back) = Default::default();
+        Self { viewer, route, gate, loaded, has_kept, estimates, text_bytes, has_fallen_back }
     }
 
     /// The session of the request that a resolver belongs to.

@@ -12,7 +12,7 @@ use super::comment::{self, Comment, CommentOrder};
 use super::page::{Connection, Deleted, Listed, OrderDirection, PageArguments, WHOLE, allowed, distinct, needle};
 use super::project::{self, Project};
 use super::scalar::{self, Cursor, DateTime};
-use super::session::Session;
+use super::session::{Session, long_text};
 use super::user::{self, User};
 use crate::clock;
 use crate::entities::task::{Detail, Projection, Row, Status};
@@ -90,7 +90,9 @@ impl Task {
 
     /// What is to be done, at length.
     async fn description(&self, context: &Context<'_>) -> Option<Result<String, Error>> {
-        self.detail(context).await.map(|detail| detail.description).transpose()
+        let copied = |text: &String| long_text(context, text).map(str::to_owned);
+        let description = self.detail(context, |detail| detail.description.as_ref().map(copied)).await;
+        description.transpose().map(Result::flatten)
     }
 
     /// Where the task stands.
@@ -116,7 +118,7 @@ impl Task {
 
     /// When the task was completed; null while it is open.
     async fn completed_at(&self, context: &Context<'_>) -> Option<Result<DateTime, Error>> {
-        self.detail(context).await.map(|detail| detail.completed_at.map(DateTime)).transpose()
+        self.detail(context, |detail| detail.completed_at.map(DateTime)).await.transpose()
     }
 
     /// When the task was made.
@@ -126,12 +128,12 @@ impl Task {
 
     /// When the task was last changed.
     async fn updated_at(&self, context: &Context<'_>) -> Result<DateTime, Error> {
-        self.detail(context).await.map(|detail| detail.updated_at.into())
+        self.detail(context, |detail| detail.updated_at.into()).await
     }
 
     /// When the task was deleted; null while it is live.
     async fn deleted_at(&self, context: &Context<'_>) -> Option<Result<DateTime, Error>> {
-        self.detail(context).await.map(|detail| detail.deleted_at.map(DateTime)).transpose()
+        self.detail(context, |detail| detail.deleted_at.map(DateTime)).await.transpose()
     }
 
     /// What was said about the task, oldest first unless ordered otherwise.
@@ -166,12 +168,12 @@ impl Task {
 
 impl Task {
     /// What the card does not hold. A list whose selection needs it has read it with the rows.
-    async fn detail(&self, context: &Context<'_>) -> Result<Detail, Error> {
+    async fn detail<T>(&self, context: &Context<'_>, field: impl FnOnce(&Detail) -> T) -> Result<T, Error> {
         if let Some(detail) = &self.0.detail {
-            return Ok(detail.clone());
+            return Ok(field(detail));
         }
         let row = Session::of(context).load(TaskById(self.0.card.id)).await?;
-        row.and_then(|row| row.detail.clone()).ok_or(Error::VANISHED)
+        row.as_ref().and_then(|row| row.detail.as_ref()).map(field).ok_or(Error::VANISHED)
     }
 }
 

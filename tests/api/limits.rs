@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use reqwest::StatusCode;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use trellis::clock;
 use trellis::config::Arguments;
@@ -149,7 +150,7 @@ async fn each_limit_is_kept_to_the_last_and_named_when_it_is_passed() {
     let (world, ada) = world(&[]).await;
     let mut limits = told(&world).await;
     // What these limit is not in the request: the tests of errors, of pages and below.
-    for other in ["maxErrors", "requestTimeoutMs", "defaultPageSize"] {
+    for other in ["maxErrors", "maxAnswerBytes", "requestTimeoutMs", "defaultPageSize"] {
         assert!(limits.remove(other).is_some(), "{other}");
     }
     assert_eq!(limits.len(), 18, "{limits:?}");
@@ -185,7 +186,7 @@ fn option(name: &str) -> String {
 async fn each_limit_is_a_setting() {
     let before = told(&World::new().await).await;
     let names: Vec<&String> = before.keys().filter(|name| !name.ends_with("PageSize")).collect();
-    assert_eq!(names.len(), 19);
+    assert_eq!(names.len(), 20);
     let other = |name: &str| if name == "maxNesting" { 63 } else { before[name].as_u64().unwrap() + 1 };
     let words: Vec<String> = names.iter().flat_map(|name| [option(name), other(name).to_string()]).collect();
     let after = told(&World::with(&words.iter().map(String::as_str).collect::<Vec<_>>()).await).await;
@@ -276,6 +277,36 @@ async fn an_answer_holds_ten_errors_at_most() {
     );
     let answer = ask(&world, ada, &long, json!({})).await;
     assert!(refused(&answer, "BAD_USER_INPUT").len() < 510, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_holds_so_many_bytes_of_long_texts() {
+    let (world, ada) = world(&["--max-answer-bytes", "200000"]).await;
+    let task = world.task(world.project(world.workspace("away", ada).await, "P").await, "T").await;
+    let comment = world.comment(task, ada, "x").await;
+    let texts = format!(
+        "UPDATE tasks SET description = repeat('d', 50000) WHERE id = '{task}';
+         UPDATE comments SET body = repeat('b', 50000) WHERE id = '{comment}'"
+    );
+    world.sql.execute_unprepared(&texts).await.unwrap();
+    let document = |descriptions: usize| {
+        let descriptions = many(descriptions, &|number| format!("d{number}: description "));
+        format!("query($id: ID!) {{ task(id: $id) {{ {descriptions} comments {{ nodes {{ id body }} }} }} }}")
+    };
+    let answer = ask(&world, ada, &document(3), json!({ "id": task })).await;
+    assert_eq!(answer.data()["task"]["comments"]["nodes"][0]["body"].as_str().unwrap().len(), 50_000);
+    let answer = ask(&world, ada, &document(30), json!({ "id": task })).await;
+    assert!(
+        answer.codes().len() == 10 && answer.codes().iter().all(|code| *code == "LIMIT_EXCEEDED"),
+        "{}",
+        answer.text
+    );
+    assert!(answer.text.len() < 210_000, "{} bytes", answer.text.len());
+    let message = answer.body["errors"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("maxAnswerBytes is 200000; the long texts of the answer have 250000 bytes"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -319,11 +319,12 @@ const PROJECT: Names = ["tasks_of_project_by_created_at", "tasks_of_project_by_d
 const WORKSPACE: Names = ["tasks_of_workspace_by_created_at", "tasks_of_workspace_by_due_date"];
 const ASSIGNEE: Names = ["tasks_of_assignee_by_created_at", "tasks_of_assignee_by_due_date"];
 
-/// The condition that a task `t` is in a live project of a live workspace that the viewer is a member of.
+/// The condition that a task `t` is in a live project of a live workspace that the viewer, who must be live, is a member of.
 fn visible_to(viewer: &str) -> String {
     format!(
         "EXISTS (SELECT FROM projects p JOIN workspaces w ON w.id = p.workspace_id AND w.deleted_at IS NULL \
          JOIN members m ON m.workspace_id = w.id AND m.user_id = {viewer} AND m.deleted_at IS NULL \
+         JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL \
          WHERE p.id = t.project_id AND p.deleted_at IS NULL)"
     )
 }

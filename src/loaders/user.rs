@@ -17,7 +17,8 @@ use crate::error::Error;
 pub struct Person {
     /// The row.
     pub user: Model,
-    /// Whether the caller may know the address: they are in a live workspace together, or the same person.
+    /// Whether the caller may know the address: they are in a live workspace together, the caller being live, or the same
+    /// person.
     pub shares_workspace: bool,
 }
 
@@ -36,7 +37,7 @@ impl Key for UserById {
         let columns = columns("u", Column::iter());
         let sql = format!(
             "SELECT u.id = $2 OR EXISTS (\
-               SELECT FROM members mine \
+               SELECT FROM members mine JOIN users me ON me.id = mine.user_id AND me.deleted_at IS NULL \
                JOIN workspaces w ON w.id = mine.workspace_id AND w.deleted_at IS NULL \
                JOIN members theirs ON theirs.workspace_id = mine.workspace_id AND theirs.deleted_at IS NULL \
                WHERE mine.user_id = $2 AND mine.deleted_at IS NULL AND theirs.user_id = u.id), {columns} \

@@ -7,13 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
+use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use trellis::clock;
 use trellis::entities::member::Role;
 use uuid::Uuid;
 
 use crate::catalogue::{Catalogue, IdPlace};
-use crate::harness::{Answer, SECRET, World};
+use crate::harness::{Answer, SECRET, World, one};
 
 const VIEWER: &str = "{ viewer { name } }";
 
@@ -257,8 +258,10 @@ async fn the_token_of_a_deleted_user_shows_and_changes_nothing() {
     let home = world.workspace("home", ada).await;
     world.member(home, grace, Role::Admin).await;
     let project = world.project(home, "Atlas").await;
-    let task = world.task(project, "Draw").await;
-    world.comment(task, grace, "Yes").await;
+    let task = world.task_with(project, "Draw", |task| task.assignee_id = Set(Some(ada))).await;
+    let comment = world.comment(task, grace, "Yes").await;
+    let member = format!("SELECT id::text FROM members WHERE user_id = '{ada}'");
+    let member: String = one(&world.sql, &member).await.try_get_by_index(0).unwrap();
     world.execute(&format!("UPDATE users SET deleted_at = now() WHERE id = '{grace}'")).await;
 
     let document = "query($w: ID!, $p: ID!, $t: ID!) { viewer { name } workspaces { totalCount nodes { id } } \
@@ -271,6 +274,22 @@ async fn the_token_of_a_deleted_user_shows_and_changes_nothing() {
             "workspaceBySlug": null, "project": null, "task": null,
         })
     );
+    let below = "__typename ... on User { email assignedTasks(first: 2, orderBy: $o) { totalCount nodes { title comments(first: 2) { nodes { \
+        body author { email } } } } } }";
+    let document = format!(
+        "query($u: ID!, $c: ID!, $ids: [ID!]!, $o: TaskOrder) {{ node(id: $u) {{ {below} }} nodes(ids: $ids) {{ {below} }} \
+         comment(id: $c) {{ author {{ email }} }} }}"
+    );
+    let ids = json!([ada, grace, home, member, project, task, comment]);
+    for field in ["CREATED_AT", "DUE_DATE"] {
+        let variables = json!({ "u": ada, "c": comment, "ids": ids, "o": { "field": field, "direction": "ASC" } });
+        let seen = world.ask(ada, &document, variables.clone()).await;
+        assert_eq!(seen.data()["node"]["assignedTasks"]["totalCount"], 1);
+        assert_eq!(seen.data()["nodes"].as_array().unwrap().iter().filter(|node| node.is_object()).count(), 6);
+        let answer = world.ask(grace, &document, variables).await;
+        let nothing = [(); 7].map(|()| json!(null));
+        assert_eq!(*answer.data(), json!({ "node": null, "nodes": nothing, "comment": null }), "{field}");
+    }
 
     let mutations = [
         ("projectCreate", "ProjectCreateInput", json!({ "workspaceId": home, "name": "X" }), "workspaceId"),

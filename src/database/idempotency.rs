@@ -118,12 +118,13 @@ fn keep(id: Uuid, response: String) -> NamedStatement {
     NamedStatement::new("idempotency_keep", sql, [id.into(), response.into()])
 }
 
-/// Removes keys that are older than 24 hours, of which there may be any number: a few of them. Those that are being claimed
-/// anew stay, and nobody waits for them.
+/// Removes keys that are older than 25 hours, of which there may be any number: a few of them. Those that are being claimed
+/// anew stay, and nobody waits for them. The hour is for a claim that found a key in its last moment, and then reads what
+/// was written under it.
 pub(super) fn purge() -> NamedStatement {
     let sql = format!(
         "DELETE FROM idempotency_keys WHERE id = ANY(ARRAY(SELECT id FROM idempotency_keys \
-         WHERE created_at < now() - interval '24 hours' AND deleted_at IS NULL \
+         WHERE created_at < now() - interval '25 hours' AND deleted_at IS NULL \
          LIMIT {PURGED_AT_ONCE} FOR UPDATE SKIP LOCKED)) RETURNING id"
     );
     NamedStatement::new("idempotency_purge", sql, [])

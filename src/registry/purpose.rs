@@ -16,7 +16,7 @@ pub const PURPOSES: [(&str, &str); 71] = [
     ("idempotency_answer", "what the first write under a caller's key answered"),
     ("idempotency_claim", "claims a caller's key for a write"),
     ("idempotency_keep", "keeps what a write answered, under its key"),
-    ("idempotency_purge", "removes keys that are older than 24 hours"),
+    ("idempotency_purge", "removes keys that are older than 25 hours"),
     ("member_add", "makes a user a member of a workspace"),
     ("member_by_id", "members by their ids, where the caller sees them"),
     ("member_count_of_workspace", "how many members a workspace has"),

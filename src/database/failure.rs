@@ -24,6 +24,7 @@ impl From<DbErr> for Error {
             _ if is_outdated(&error) => Self::Interrupted(Arc::new(error)),
             // a session or the server that ends or starts; a primary that has become a replica
             Some("57P01" | "57P02" | "57P03" | "25006") => Self::Unavailable(Arc::new(error)),
+            _ if is_unknown_time_zone(&error) => Self::BadUserInput(UNKNOWN_TIME_ZONE.to_owned()),
             // no connection; no resources: disk, memory, connections
             Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Unavailable(Arc::new(error)),
             None if is_connection(&error) => Self::Unavailable(Arc::new(error)),
@@ -31,6 +32,9 @@ impl From<DbErr> for Error {
         }
     }
 }
+
+const UNKNOWN_TIME_ZONE: &str =
+    "timeZone is not in the time zone database of the database server. Ask for a zone that is, as UTC.";
 
 /// A caller waited for a connection as long as one may, and has as many as one may have.
 pub(super) fn share_taken() -> DbErr {
@@ -61,6 +65,15 @@ pub(crate) fn is_outdated(error: &DbErr) -> bool {
     let error = database_error(error).and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     // The code is that of everything that is not supported, and the message may be translated.
     error.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
+}
+
+/// Whether the server's time zone database lacks a zone that ours has: it may be older, or packaged without the old names.
+fn is_unknown_time_zone(error: &DbErr) -> bool {
+    let error = database_error(error).and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    // The code is that of every parameter that cannot be right, and the message may be translated. The routines are those
+    // of PostgreSQL 15, and of 16 and later.
+    let routines = ["timestamp_zone", "timestamptz_zone", "DecodeTimezoneName"].map(Some);
+    error.is_some_and(|error| error.code() == "22023" && routines.contains(&error.routine()))
 }
 
 /// The database's own error, where the database answered at all.

@@ -24,14 +24,22 @@ pub struct Reader {
 struct Snapshot {
     /// The server as it was when it was chosen.
     seen: Seen,
-    connection: Arc<Mutex<Option<Connection>>>,
+    transaction: Arc<Mutex<Option<Transaction>>>,
     /// How far the log is that it holds; none until it is begun. The snapshots that replace it say so here too.
     reached: Arc<std::sync::Mutex<Option<LogPosition>>>,
 }
 
+/// The transaction of a snapshot.
+#[derive(Debug)]
+struct Transaction {
+    connection: Connection,
+    /// Why a statement failed: the database refuses all that follow it in the transaction, without a word of the reason.
+    failure: Option<Error>,
+}
+
 impl Snapshot {
     fn of(seen: Seen) -> Self {
-        Self { seen, connection: Arc::default(), reached: Arc::default() }
+        Self { seen, transaction: Arc::default(), reached: Arc::default() }
     }
 }
 
@@ -49,7 +57,7 @@ impl Reader {
     /// The same reader; where it sees a snapshot, with a new one, which has what was written since.
     #[must_use]
     pub fn renewed(&self) -> Self {
-        let renewed = |snapshot: &Snapshot| Snapshot { connection: Arc::default(), ..snapshot.clone() };
+        let renewed = |snapshot: &Snapshot| Snapshot { transaction: Arc::default(), ..snapshot.clone() };
         Self { snapshot: self.snapshot.as_ref().map(renewed), ..self.clone() }
     }
 
@@ -57,7 +65,7 @@ impl Reader {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let both = self.snapshot.as_ref().zip(other.snapshot.as_ref());
-        both.is_some_and(|(one, other)| Arc::ptr_eq(&one.connection, &other.connection))
+        both.is_some_and(|(one, other)| Arc::ptr_eq(&one.transaction, &other.transaction))
     }
 
     /// A statement as this reader sends it.
@@ -74,19 +82,24 @@ impl Reader {
     /// Runs one statement.
     ///
     /// # Errors
-    /// The database failed, could not be reached, or was too slow.
+    /// The database failed, could not be reached, or was too slow; in a snapshot also at an earlier statement.
     pub async fn rows(&self, statement: NamedStatement) -> Result<Vec<QueryResult>, Error> {
         let Some(snapshot) = &self.snapshot else { return Ok(self.door.rows(&self.meter, statement).await?) };
-        let mut connection = snapshot.connection.lock().await;
-        let connection = match &mut *connection {
-            Some(connection) => connection,
+        let mut transaction = snapshot.transaction.lock().await;
+        let Transaction { connection, failure } = match &mut *transaction {
+            Some(transaction) => transaction,
             none => {
                 let (connection, reached) = self.door.snapshot(&self.meter, &snapshot.seen).await?;
                 *snapshot.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
-                none.insert(connection)
+                none.insert(Transaction { connection, failure: None })
             }
         };
-        Ok(self.door.run(connection, &self.meter, statement).await?)
+        if let Some(failure) = failure {
+            return Err(failure.clone());
+        }
+        let rows = self.door.run(connection, &self.meter, statement).await.map_err(Error::from);
+        *failure = rows.as_ref().err().cloned();
+        rows
     }
 
     /// The same reader, for the statements of one batch of so many keys of a kind. The batch ends when it is dropped.

@@ -82,9 +82,14 @@ impl World {
 
     /// A server that knows no replica.
     pub async fn without_replica() -> Self {
+        Self::alone(&[]).await
+    }
+
+    /// A server with settings that knows no replica.
+    pub async fn alone(words: &[&str]) -> Self {
         let real = new_addresses().await;
         let known = Addresses { replicas: Vec::new(), ..pooler::told(&real).await };
-        Self::on(real, known, &[]).await
+        Self::on(real, known, words).await
     }
 
     /// A server that is told other addresses than the `real` ones that the tests use.

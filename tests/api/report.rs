@@ -10,6 +10,7 @@ use serde_json::json;
 use trellis::clock;
 use trellis::entities::task::{Priority, Status};
 
+use crate::errors::lock;
 use crate::harness::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,6 +199,20 @@ async fn days_begin_at_midnight_of_the_time_zone_also_when_the_clocks_change() {
     let utc = ask("UTC").await;
     let created: Vec<_> = utc["throughput"].as_array().unwrap().iter().map(|point| &point["created"]).collect();
     assert_eq!(created, [2, 2, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_part_of_a_report_fails_those_that_follow_fail_for_the_same_reason() {
+    let world = World::alone(&["--report-timeout-ms", "500"]).await;
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    let lock = lock(&world, "tasks").await;
+    let document = "{ workspaceBySlug(slug: \"home\") { \
+        a: report { totals { total } } b: report { overdue { count } } c: report { cycleTime { samples } } } }";
+    let answer = world.ask(ada, document, json!({})).await;
+    assert_eq!(answer.codes(), ["TIMEOUT"; 3], "{}", answer.text);
+    lock.rollback().await.unwrap();
+    world.ask(ada, document, json!({})).await.data();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

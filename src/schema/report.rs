@@ -1,7 +1,8 @@
 //! Reports over the tasks of a project or a workspace.
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
-use chrono::{Duration, Months, Utc};
+use chrono::{Days, Duration, Months, NaiveTime, Utc};
+use chrono_tz::Tz;
 use futures_util::future::try_join_all;
 use sea_orm::Iterable;
 
@@ -117,14 +118,14 @@ impl Report {
     async fn by_assignee(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "How many assignees at most, 1 to 100.", default = 25)] first: i32,
+        #[graphql(desc = "How many rows at most, 1 to 100, that for nobody among them.", default = 25)] first: i32,
     ) -> Result<Vec<AssigneeCount>, Error> {
         let first = top(first)?;
         let loads = self.load(context, LoadByAssignee(self.subject)).await?;
         let mut loads = loads.to_vec();
         loads.sort_unstable_by_key(|load| (load.assignee_id.is_none(), -load.open, -load.count, load.assignee_id));
         let (somebody, nobody): (Vec<Load>, Vec<Load>) = loads.into_iter().partition(|load| load.assignee_id.is_some());
-        let shown = somebody.into_iter().take(first).chain(nobody);
+        let shown = somebody.into_iter().take(first.saturating_sub(nobody.len())).chain(nobody);
         let rows = shown.map(async |load| {
             let assignee = match load.assignee_id {
                 Some(id) => Session::of(context).load(UserById(id)).await?.map(User),
@@ -185,23 +186,29 @@ impl Report {
 
     /// Tasks made and completed in each interval, in order, also where there were none. Whole intervals: the first one
     /// holds `from`, the last one what comes just before `to`.
-    #[graphql(directive = list_size::apply(12))]
     async fn throughput(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How long an interval is.", default_with = "Interval::Week")] interval: Interval,
-        #[graphql(desc = "The first instant; so that there are twelve intervals where nothing is said.")] from: Option<
-            DateTime,
-        >,
+        #[graphql(
+            desc = "The first instant; so that there are twelve intervals, or `first` where that is fewer, where nothing is said."
+        )]
+        from: Option<DateTime>,
         #[graphql(desc = "The instant after the last; now where nothing is said.")] to: Option<DateTime>,
         #[graphql(
             desc = "Where days begin: a name of the IANA time zone database.",
             default_with = "\"UTC\".to_owned()"
         )]
         time_zone: String,
+        #[graphql(desc = "How many intervals at most, 1 to 100: a range that holds more is refused.", default = 25)]
+        first: i32,
     ) -> Result<Vec<ThroughputPoint>, Error> {
-        let range = range(interval, from, to, time_zone)?;
+        let first = top(first)?;
+        let range = range(interval, (from, to), time_zone, first)?;
         let points = self.load(context, Throughput { subject: self.subject, range }).await?;
+        if points.len() > first {
+            return Err(too_many(first));
+        }
         let point = |point: &crate::reports::throughput::Point| ThroughputPoint {
             start: point.start.into(),
             created: int(point.created),
@@ -240,37 +247,58 @@ fn top(first: i32) -> Result<usize, Error> {
     }
 }
 
-/// Intervals in one answer at most.
-const MAX_INTERVALS: i64 = 400;
 /// Intervals where no range is asked for.
-const DEFAULT_INTERVALS: u32 = 12;
+const DEFAULT_INTERVALS: usize = 12;
 
 fn check_order(from: chrono::DateTime<Utc>, to: chrono::DateTime<Utc>) -> Result<(), Error> {
     if from < to { Ok(()) } else { Err(Error::BadUserInput("from must be before to.".to_owned())) }
 }
 
-fn range(interval: Interval, from: Option<DateTime>, to: Option<DateTime>, time_zone: String) -> Result<Range, Error> {
-    let days = match interval {
-        Interval::Day => 1,
-        Interval::Week => 7,
-        Interval::Month => 30,
-    };
-    let to = to.map_or_else(clock::now, |instant| instant.0);
-    let before = DEFAULT_INTERVALS - 1;
-    let default = match interval {
-        Interval::Month => to.checked_sub_months(Months::new(before)),
-        Interval::Day | Interval::Week => to.checked_sub_signed(Duration::days(days * i64::from(before))),
-    };
-    let from = from.map_or(default.unwrap_or(to), |instant| instant.0);
-    check_order(from, to)?;
-    if (to - from).num_days() / days > MAX_INTERVALS {
-        return Err(Error::BadUserInput(format!("The range holds more than {MAX_INTERVALS} intervals.")));
-    }
-    if time_zone.parse::<chrono_tz::Tz>().is_err() {
+fn too_many(first: usize) -> Error {
+    let message =
+        format!("The range holds more than {first} intervals. Ask for more by first, or for a shorter range.");
+    Error::BadUserInput(message)
+}
+
+fn range(
+    interval: Interval,
+    (from, to): (Option<DateTime>, Option<DateTime>),
+    time_zone: String,
+    first: usize,
+) -> Result<Range, Error> {
+    let Ok(zone) = time_zone.parse::<Tz>() else {
         let message = "timeZone must be a name of the IANA time zone database, as in Europe/Berlin.";
         return Err(Error::BadUserInput(message.to_owned()));
+    };
+    let to = to.map_or_else(clock::now, |instant| instant.0);
+    let from = from.map_or_else(|| beginning(interval, to, zone, first.min(DEFAULT_INTERVALS)), |instant| instant.0);
+    check_order(from, to)?;
+    // Never too many by this count; the database, which has the calendar, makes the exact one.
+    let longest = match interval {
+        Interval::Day => 1,
+        Interval::Week => 7,
+        Interval::Month => 31,
+    };
+    if usize::try_from((to - from).num_days() / longest).is_ok_and(|intervals| intervals > first) {
+        return Err(too_many(first));
     }
     Ok(Range { interval: interval.into(), from, to, time_zone })
+}
+
+/// An instant of the first of so many intervals, of which the last one holds what comes just before `to`.
+fn beginning(interval: Interval, to: chrono::DateTime<Utc>, zone: Tz, intervals: usize) -> chrono::DateTime<Utc> {
+    let last = to - Duration::microseconds(1);
+    let day = last.with_timezone(&zone).date_naive();
+    let before = u32::try_from(intervals.saturating_sub(1)).unwrap_or_default();
+    let day = match interval {
+        Interval::Day => day.checked_sub_days(Days::new(before.into())),
+        Interval::Week => day.checked_sub_days(Days::new(u64::from(before) * 7)),
+        Interval::Month => day.checked_sub_months(Months::new(before)),
+    };
+    // No clock is changed about noon; a day without one was left out.
+    let noon = day.zip(NaiveTime::from_hms_opt(12, 0, 0)).map(|(day, noon)| day.and_time(noon));
+    let instant = noon.map(|noon| noon.and_local_timezone(zone).earliest().map_or(noon.and_utc(), |at| at.to_utc()));
+    instant.map_or(last, |instant| instant.min(last))
 }
 
 /// Which kind of server answered.

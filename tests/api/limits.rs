@@ -398,6 +398,10 @@ async fn no_answer_holds_more_fields_than_its_complexity() {
             .map(|node| node["id"].to_string())
             .collect::<Vec<_>>()
     };
+    world.execute(&format!("UPDATE tasks SET assignee_id = NULL WHERE id = '{}'", ids[0].trim_matches('"'))).await;
+    world.replicated().await;
+    let missing: Vec<_> = (0..100).map(|_| format!("\"{}\"", clock::new_id())).collect();
+    let range = "from: \"2025-01-01T00:00:00Z\", interval: DAY, to:";
     let full = |selected: &str| format!("{{ workspaceBySlug(slug: \"full\") {{ {selected} }} }}");
     // A list of a known length is counted exactly where it is full.
     for (document, is_full) in [
@@ -407,6 +411,13 @@ async fn no_answer_holds_more_fields_than_its_complexity() {
         (full("...P ...P } } fragment P on Workspace { a: projects(first: 2) { ...C } b: projects(first: 3) { ...C } } \
                fragment C on ProjectConnection { nodes { name id } } fragment X on Workspace { name").replace(" fragment X on Workspace { name } }", ""), false),
         (full(report), false),
+        (full("report { byAssignee(first: 2) { count open completed overdue } }"), true),
+        (full("report { byAssignee(first: 1) { assignee { name } a: count b: count c: count d: count e: count } }"), false),
+        (full("report { throughput { start created completed } }"), false),
+        (full("report { throughput(first: 12) { start created completed } }"), true),
+        (full(&format!("report {{ throughput({range} \"2025-01-26T00:00:00Z\") {{ start created completed }} }}")), true),
+        (full(&format!("report {{ throughput({range} \"2025-04-11T00:00:00Z\", first: 100) {{ start created }} }}")), true),
+        (format!("mutation {{ tasksUpdate(input: {{ ids: [{}] }}) {{ userErrors {{ code message field }} }} }}", missing.join(" ")), true),
         (format!("{{ nodes(ids: [{}]) {{ id ... on Task {{ title }} }} }}", ids.join(" ")), true),
         (full("tasks { nodes { title } }"), false),
     ] {

@@ -108,7 +108,7 @@ async fn rankings_are_by_open_tasks_and_the_unassigned_come_last() {
     let rows = "byAssignee { assignee { name } count open completed overdue } \
                 byProject { project { name } count open completed overdue }";
     let document = format!(
-        "query($id: ID!) {{ workspaceBySlug(slug: \"home\") {{ report {{ {rows} top: byAssignee(first: 1) {{ count }} }} }} \
+        "query($id: ID!) {{ workspaceBySlug(slug: \"home\") {{ report {{ {rows} top: byAssignee(first: 2) {{ count }} one: byAssignee(first: 1) {{ count }} }} }} \
          project(id: $id) {{ report {{ {rows} }} }} }}"
     );
     let answer = world.ask(ada, &document, json!({ "id": idle })).await;
@@ -127,6 +127,7 @@ async fn rankings_are_by_open_tasks_and_the_unassigned_come_last() {
         ])
     );
     assert_eq!(workspace["top"], json!([{ "count": 2 }, { "count": 3 }]));
+    assert_eq!(workspace["one"], json!([{ "count": 3 }]));
     let projects = json!([row("project", Some("Busy"), [9, 6, 3]), row("project", Some("Idle"), [0, 0, 0])]);
     assert_eq!(workspace["byProject"], projects);
     let project = &answer.data()["project"]["report"];
@@ -202,6 +203,43 @@ async fn days_begin_at_midnight_of_the_time_zone_also_when_the_clocks_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_twelve_intervals_where_no_range_is_asked_for_and_never_more_than_first() {
+    let world = World::without_replica().await;
+    let ada = world.user("ada").await;
+    world.workspace("home", ada).await;
+    let ask = async |arguments: &str| {
+        let document =
+            format!("{{ workspaceBySlug(slug: \"home\") {{ report {{ throughput({arguments}) {{ start }} }} }} }}");
+        world.ask(ada, &document, json!({})).await
+    };
+    // In Berlin half an hour after midnight, a week after an hour was left out; and at a midnight.
+    for to in ["2026-04-04T22:30:00Z", "2026-04-04T22:00:00Z", "2026-03-31T22:00:00Z"] {
+        for interval in ["DAY", "WEEK", "MONTH"] {
+            for (first, length) in [("", 12), ("first: 12", 12), ("first: 100", 12), ("first: 2", 2), ("first: 1", 1)] {
+                let arguments = format!("interval: {interval}, timeZone: \"Europe/Berlin\", to: \"{to}\", {first}");
+                let answer = ask(&arguments).await;
+                let points = &answer.data()["workspaceBySlug"]["report"]["throughput"];
+                assert_eq!(points.as_array().unwrap().len(), length, "{arguments}: {points}");
+            }
+        }
+    }
+    // 25 whole days, and a moment more at either end.
+    for (interval, first, from, to, is_answered) in [
+        ("DAY", "", "2026-05-01T00:00:00Z", "2026-05-26T00:00:00Z", true),
+        ("DAY", "", "2026-05-01T00:00:00Z", "2026-05-26T00:00:00.000001Z", false),
+        ("DAY", "", "2026-04-30T23:59:59.999999Z", "2026-05-26T00:00:00Z", false),
+        ("DAY", "first: 26", "2026-04-30T23:59:59.999999Z", "2026-05-26T00:00:00Z", true),
+        ("MONTH", "first: 100", "2026-01-01T00:00:00Z", "2034-05-01T00:00:00Z", true),
+        ("MONTH", "first: 100", "2026-01-01T00:00:00Z", "2034-05-01T00:00:00.000001Z", false),
+    ] {
+        let arguments = format!("interval: {interval}, from: \"{from}\", to: \"{to}\", {first}");
+        let answer = ask(&arguments).await;
+        let expected: &[&str] = if is_answered { &[] } else { &["BAD_USER_INPUT"] };
+        assert_eq!(answer.codes(), expected, "{arguments}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_one_part_of_a_report_fails_those_that_follow_fail_for_the_same_reason() {
     let world = World::alone(&["--report-timeout-ms", "500"]).await;
     let ada = world.user("ada").await;
@@ -226,6 +264,7 @@ async fn a_wrong_range_a_wrong_time_zone_and_a_negative_age_are_bad_input() {
         ("", "throughput(from: \"2026-01-02T00:00:00Z\", to: \"2026-01-01T00:00:00Z\") { start }"),
         ("", "throughput(interval: DAY, from: \"1900-01-02T00:00:00Z\") { start }"),
         ("", "cycleTime(from: \"2026-01-01T00:00:00Z\", to: \"2026-01-01T00:00:00Z\") { samples }"),
+        ("", "throughput(first: 101) { start }"),
         ("", "byAssignee(first: 0) { count }"),
         ("", "byProject(first: 101) { count }"),
         ("(maxStalenessMs: -1)", "totals { total }"),

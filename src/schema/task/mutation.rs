@@ -110,7 +110,7 @@ pub struct TasksPayload {
     #[graphql(directive = list_size::apply(100))]
     tasks: Vec<Task>,
     /// Why nothing was written, each with the place of the id in `ids`; empty where it was.
-    #[graphql(directive = list_size::apply(10))]
+    #[graphql(directive = list_size::apply(100))]
     user_errors: Vec<UserError>,
     /// Proof of the write; null where nothing was written.
     consistency_token: Option<ConsistencyToken>,

@@ -203,6 +203,51 @@ async fn days_begin_at_midnight_of_the_time_zone_also_when_the_clocks_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_begins_at_its_first_midnight_also_where_that_comes_twice_or_never() {
+    let world = World::without_replica().await;
+    let ada = world.user("ada").await;
+    let home = world.workspace("home", ada).await;
+    // The clocks go from 1:00 back to 0:00, from 0:00 to 1:00, from 24:00 back to 23:00; a day is left out. Each case: the
+    // first instant of each day, the last one but one before the range and the next ones in it.
+    for (zone, [before, first, second, third]) in [
+        ("Atlantic/Azores", ["2026-10-24T00:00", "2026-10-25T00:00", "2026-10-26T01:00", "2026-10-27T01:00"]),
+        ("America/Havana", ["2026-10-31T04:00", "2026-11-01T04:00", "2026-11-02T05:00", "2026-11-03T05:00"]),
+        ("America/Havana", ["2026-03-07T05:00", "2026-03-08T05:00", "2026-03-09T04:00", "2026-03-10T04:00"]),
+        ("Asia/Beirut", ["2026-03-27T22:00", "2026-03-28T22:00", "2026-03-29T21:00", "2026-03-30T21:00"]),
+        ("America/Asuncion", ["2024-03-23T03:00", "2024-03-24T04:00", "2024-03-25T04:00", "2024-03-26T04:00"]),
+        ("Pacific/Apia", ["2011-12-29T10:00", "2011-12-30T10:00", "2011-12-31T10:00", "2012-01-01T10:00"]),
+    ] {
+        let project = world.project(home, zone).await;
+        let instants = [before, first, second, third].map(|start| format!("{start}:00Z").parse().unwrap());
+        let moment = Duration::microseconds(1);
+        for instant in instants.iter().flat_map(|start| [*start - moment, *start, *start + Duration::minutes(30)]) {
+            world
+                .task_with(project, "A task", |task| {
+                    task.created_at = Set(instant);
+                    task.completed_at = Set(Some(instant));
+                    task.status = Set(Status::Completed);
+                })
+                .await;
+        }
+        let document = "query($id: ID!, $from: DateTime, $to: DateTime!, $zone: String!, $first: Int!) { project(id: $id) { \
+            report { throughput(interval: DAY, from: $from, to: $to, timeZone: $zone, first: $first) { \
+            start created completed } } } }";
+        let point = |start: &str| json!({ "start": format!("{start}:00.000000Z"), "created": 3, "completed": 3 });
+        for (from, to, first_ones, expected) in [
+            (Some(instants[1] + Duration::minutes(30)), instants[3], 2, vec![first, second]),
+            (Some(instants[1]), instants[2] + moment, 2, vec![first, second]),
+            (Some(instants[1] - moment), instants[1] + moment, 2, vec![before, first]),
+            (None, instants[2] + Duration::minutes(30), 2, vec![first, second]),
+        ] {
+            let variables = json!({ "id": project, "from": from, "to": to, "zone": zone, "first": first_ones });
+            let answer = world.ask(ada, document, variables).await;
+            let expected: Vec<_> = expected.into_iter().map(point).collect();
+            assert_eq!(answer.data()["project"]["report"]["throughput"], json!(expected), "{zone} from {from:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_twelve_intervals_where_no_range_is_asked_for_and_never_more_than_first() {
     let world = World::without_replica().await;
     let ada = world.user("ada").await;

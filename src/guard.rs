@@ -180,13 +180,15 @@ impl Guard {
         let limits = &self.limits;
         // The one that is executed comes first, as long as nothing else of the schema's own description is counted.
         let size = measure.operation(executed)?;
-        let (mut selections, mut variables) = (size.selections, size.variables);
+        // Each operation may use each variable once, as requests do whose operations have a variable of one name.
+        let own = measure.size_of_variables();
+        let (mut selections, mut copied) = (size.selections, size.variables.saturating_sub(own));
         // The library validates every operation.
         for (_, operation) in document.operations.iter() {
             if !std::ptr::eq(&raw const operation.node, executed) {
                 let size = measure.operation(&operation.node)?;
                 selections = selections.saturating_add(size.selections);
-                variables = variables.saturating_add(size.variables);
+                copied = copied.saturating_add(size.variables.saturating_sub(own));
             }
         }
         measure.check_fragments()?;
@@ -198,7 +200,6 @@ impl Guard {
             let path = measure.dearest(executed, |size| size.selections);
             format!("the document has {selections} selections, its fragments written out, most of them at {path}")
         })?;
-        let copied = variables.saturating_sub(measure.size_of_variables());
         within("maxBodyBytes", copied, limits.max_body_bytes(), "Use large variables less often.", || {
             format!("the variables come to {copied} bytes more, each written out wherever it is used")
         })?;

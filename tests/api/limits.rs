@@ -280,6 +280,23 @@ async fn an_answer_holds_ten_errors_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_operations_that_call_their_large_variable_alike_are_no_larger_than_one() {
+    let (world, ada) = world(&[]).await;
+    let operation = |number| format!("query Q{number}($v: String!) {{ workspaceBySlug(slug: $v) {{ id }} }} ");
+    let body = |document: String| json!({ "query": document, "variables": { "v": "x".repeat(100_000) }, "operationName": "Q3" });
+    let answer = send(&world, ada, &body(many(10, &operation))).await;
+    assert_eq!(answer.data(), &json!({ "workspaceBySlug": null }));
+    let thrice =
+        operation(3).replace("{ id }", "{ id } ...F ...F") + "fragment F on Query { workspaceBySlug(slug: $v) { id } }";
+    let answer = send(&world, ada, &body(thrice)).await;
+    assert!(
+        refused(&answer, "LIMIT_EXCEEDED").starts_with("maxBodyBytes is 131072; the variables come to 2000"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_holds_so_many_bytes_of_long_texts() {
     let (world, ada) = world(&["--max-answer-bytes", "200000"]).await;
     let task = world.task(world.project(world.workspace("away", ada).await, "P").await, "T").await;

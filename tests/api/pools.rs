@@ -240,7 +240,6 @@ async fn a_wait_that_is_rewarded_is_no_time_of_the_database() {
     assert!(second.contains("statements=1"), "{second}");
     // The second one waited for the first one's statement, which waited for the lock.
     assert!(wait_ms(&second) >= 300.0 && value(&first, "database_ms") >= 300.0, "{first}{second}");
-    assert!(wait_ms(&first) < 300.0, "{first}");
     let total_ms = value(&second, "total_ms");
     assert!(wait_ms(&second) + value(&second, "database_ms") <= total_ms, "each moment counts once: {second}");
     assert_eq!(narrow.figure("timeouts_total", "").await, 0.0);

@@ -286,7 +286,7 @@ async fn there_are_twelve_intervals_where_no_range_is_asked_for_and_never_more_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_one_part_of_a_report_fails_those_that_follow_fail_for_the_same_reason() {
-    let world = World::alone(&["--report-timeout-ms", "500"]).await;
+    let world = World::alone(&["--report-timeout-ms", "3000"]).await;
     let ada = world.user("ada").await;
     world.workspace("home", ada).await;
     let lock = lock(&world, "tasks").await;

@@ -83,6 +83,15 @@ impl Scene {
         .await
     }
 
+    /// Waits until there is a primary again, and a task more.
+    async fn written_to(&self) {
+        eventually("the new primary is written to", || async {
+            let answer = self.ask(CREATE, None).await;
+            if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
+        })
+        .await;
+    }
+
     /// Waits until the server tells this of its servers, among other things.
     pub async fn degraded(&self, what: &str) {
         eventually(what, || async {
@@ -253,11 +262,7 @@ async fn a_promoted_replica_is_written_to_and_the_former_primary_is_not_when_it_
     let lost = scene.create().await;
     scene.fragile.crash("primary").await;
     scene.fragile.promote(&scene.world).await;
-    eventually("the new primary is written to", || async {
-        let answer = scene.ask(CREATE, None).await;
-        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
-    })
-    .await;
+    scene.written_to().await;
     let answer = scene.ask(ROWS, Some(&before)).await;
     assert_eq!((tasks(&answer), served_by(&answer)), (4, &json!("replica-1")), "two, one before and one after");
     let fresh = answer.headers["x-consistency-token"].to_str().unwrap().to_owned();
@@ -392,11 +397,7 @@ async fn a_lost_write_is_told_also_where_the_new_primary_could_not_be_asked_for_
     let lost = scene.create().await;
     scene.fragile.crash("primary").await;
     scene.fragile.promote(&scene.world).await;
-    eventually("the new primary is written to", || async {
-        let answer = scene.ask(CREATE, None).await;
-        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.text) }
-    })
-    .await;
+    scene.written_to().await;
     let asked: i64 = one(&scene.world.replica_sql, "SELECT last_value FROM asked").await.try_get_by_index(0).unwrap();
     assert!(asked >= 2, "{asked}");
     let answer = scene.ask(ROWS, Some(&lost)).await;
